@@ -1,0 +1,94 @@
+/**
+ * tfjs-node-gpu's backend on a loaded libtensorflow. Only its backend class and kernels are imported: the package's
+ * index would look for the native add-on.
+ *
+ * @module
+ */
+import nodeUtil from "node:util";
+import * as tf from "@tensorflow/tfjs";
+import { InputError } from "../base/input_error.ts";
+import { cString, textAt } from "./libtensorflow_symbols.ts";
+import type { LoadedLibrary } from "./load_library.ts";
+import { TensorflowBinding, type TensorMetadata } from "./tensorflow_binding.ts";
+
+/** The parts of tfjs-node-gpu's NodeJSKernelBackend that the kit calls. */
+export interface TensorflowBackend extends tf.KernelBackend {
+  readonly binding: TensorflowBinding;
+  readonly isUsingGpuDevice: boolean;
+  /** The binding's numbers of tensors; uploads values that tfjs still holds. */
+  getInputTensorIds(tensors: readonly tf.TensorInfo[]): number[];
+  createOutputTensor(metadata: TensorMetadata): tf.Tensor;
+  getDTypeInteger(dtype: tf.DataType): number;
+  executeSingleOutput(name: string, attributes: unknown[], inputs: tf.TensorInfo[]): tf.Tensor;
+}
+
+/** Holds the number of threads for other isolates of this process: the library's pool is one for all of them. */
+const threadsVariable = "SEARCH_E1_TENSORFLOW_THREADS";
+
+let opened: { backend: TensorflowBackend; threads: number } | undefined;
+
+/**
+ * Registers the backend `tensorflow`, once for the life of the process.
+ *
+ * @throws {InputError} when the process computes already, with another number of threads.
+ */
+export async function openTensorflowBackend(
+  { library }: LoadedLibrary,
+  threads: number | undefined,
+): Promise<{ backend: TensorflowBackend; threads: number }> {
+  const running = Number(textAt(library.symbols.getenv(cString(threadsVariable)))) || undefined;
+  if (running !== undefined && threads !== undefined && running !== threads) {
+    throw new InputError(
+      `Cannot open tensorflow with ${threads} threads: this process computes with ${running} already; ` +
+        "use a process of its own",
+    );
+  }
+  if (opened !== undefined) return opened;
+  const count = running ?? threads ?? navigator.hardwareConcurrency;
+  library.symbols.setenv(cString(threadsVariable), cString(String(count)), 1);
+  // GPU kernels that add in a fixed order: the same run gives the same bits.
+  library.symbols.setenv(cString("TF_DETERMINISTIC_OPS"), cString("1"), 1);
+
+  // Gone from today's node:util, and called by the backend.
+  Object.assign(nodeUtil, {
+    isNullOrUndefined: (value: unknown) => value === null || value === undefined,
+    isArray: Array.isArray,
+  });
+  const module = await import("@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js");
+  await import("@tensorflow/tfjs-node-gpu/dist/register_all_kernels.js");
+  const binding = new TensorflowBinding(library, count);
+  const { NodeJSKernelBackend } = module as unknown as {
+    NodeJSKernelBackend: new (binding: TensorflowBinding, packageName: string) => TensorflowBackend;
+  };
+  const backend = new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node-gpu");
+  replaceGather();
+  tf.registerBackend("tensorflow", () => backend, 3);
+  opened = { backend, threads: count };
+  return opened;
+}
+
+/** tfjs-node's kernel reads the indices back to check them, which no trace can hold; the library checks them itself. */
+function replaceGather(): void {
+  tf.unregisterKernel("GatherV2", "tensorflow");
+  tf.registerKernel({
+    kernelName: "GatherV2",
+    backendName: "tensorflow",
+    kernelFunc: (call) => {
+      const backend = call.backend as TensorflowBackend;
+      const { TF_ATTR_TYPE, TF_ATTR_INT } = backend.binding;
+      const { x, indices } = call.inputs as { x: tf.Tensor; indices: tf.Tensor };
+      const { axis, batchDims } = call.attrs as unknown as { axis: number; batchDims: number };
+      tf.backend_util.segment_util.collectGatherOpShapeInfo(x, indices, axis, batchDims);
+      const axisTensor = tf.scalar(axis, "int32");
+      const attributes = [
+        { name: "batch_dims", type: TF_ATTR_INT, value: batchDims },
+        { name: "Tparams", type: TF_ATTR_TYPE, value: backend.getDTypeInteger(x.dtype) },
+        { name: "Tindices", type: TF_ATTR_TYPE, value: backend.getDTypeInteger(indices.dtype) },
+        { name: "Taxis", type: TF_ATTR_TYPE, value: backend.getDTypeInteger("int32") },
+      ];
+      const out = backend.executeSingleOutput("GatherV2", attributes, [x, indices, axisTensor]);
+      axisTensor.dispose();
+      return out;
+    },
+  });
+}

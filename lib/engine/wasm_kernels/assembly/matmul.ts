@@ -1,0 +1,318 @@
+// deno-lint-ignore-file
+// @ts-nocheck AssemblyScript, not TypeScript: built by `deno task build:wasm`.
+//
+// A packed single-precision matrix product with 128-bit SIMD, after Goto & van de Geijn, "Anatomy of high-performance
+// matrix multiplication" (2008): panels of B and A are copied into contiguous, zero-padded strips, and an inner kernel
+// keeps a tile of 4 rows × 8 columns of C in registers. Pointers are bytes, counts and strides are elements. No static
+// data, no allocation: this module shares tfjs's heap and owns none of it but the scratch space it is given.
+
+const KC: i32 = 256; // depth of a packed strip: 4 rows of A (4 KB) and 8 columns of B (8 KB) stay in L1
+const MC: i32 = 64; // rows of A packed at a time (64 KB)
+const NC: i32 = 512; // columns of B packed at a time (512 KB, L2)
+const PACKED_B: usize = <usize> KC * NC * 4;
+const PACKED_A: usize = <usize> KC * MC * 4;
+const TILE: usize = 4 * 8 * 4;
+
+/** Bytes of scratch space that `matmul` needs. */
+export function scratchBytes(): usize {
+  return PACKED_B + PACKED_A + TILE;
+}
+
+/**
+ * C[M,N] = A[M,K] · B[K,N] for `batch` matrices that lie aBatch, bBatch and M·N elements apart (a stride of 0 repeats one
+ * matrix). A transposed operand is one with its two strides exchanged.
+ */
+export function matmul(
+  a: usize,
+  b: usize,
+  c: usize,
+  batch: i32,
+  m: i32,
+  n: i32,
+  k: i32,
+  aBatch: i32,
+  aRow: i32,
+  aCol: i32,
+  bBatch: i32,
+  bRow: i32,
+  bCol: i32,
+  scratch: usize,
+): void {
+  if (k == 0) {
+    memory.fill(c, 0, (<usize> batch * m * n) << 2);
+    return;
+  }
+  for (let i = 0; i < batch; i++) {
+    if (m < 4) {
+      productOfFewRows(a, b, c, m, n, k, aRow, aCol, bRow, bCol);
+    } else {
+      product(a, b, c, m, n, k, aRow, aCol, bRow, bCol, scratch);
+    }
+    a += <usize> aBatch << 2;
+    b += <usize> bBatch << 2;
+    c += (<usize> m * n) << 2;
+  }
+}
+
+function product(
+  a: usize,
+  b: usize,
+  c: usize,
+  m: i32,
+  n: i32,
+  k: i32,
+  aRow: i32,
+  aCol: i32,
+  bRow: i32,
+  bCol: i32,
+  scratch: usize,
+): void {
+  const packedB = scratch;
+  const packedA = scratch + PACKED_B;
+  const edge = packedA + PACKED_A;
+  for (let j0 = 0; j0 < n; j0 += NC) {
+    const nc = min(NC, n - j0);
+    for (let k0 = 0; k0 < k; k0 += KC) {
+      const kc = min(KC, k - k0);
+      for (let j = 0; j < nc; j += 8) {
+        const from = b + ((<usize> k0 * bRow + <usize> (j0 + j) * bCol) << 2);
+        const to = packedB + ((<usize> j * kc) << 2);
+        packFour(from, to, 32, kc, bCol, bRow, min(4, nc - j));
+        packFour(from + (<usize> bCol << 4), to + 16, 32, kc, bCol, bRow, max(0, min(4, nc - j - 4)));
+      }
+      for (let i0 = 0; i0 < m; i0 += MC) {
+        const mc = min(MC, m - i0);
+        for (let i = 0; i < mc; i += 4) {
+          const from = a + ((<usize> (i0 + i) * aRow + <usize> k0 * aCol) << 2);
+          packFour(from, packedA + ((<usize> i * kc) << 2), 16, kc, aRow, aCol, min(4, mc - i));
+        }
+        for (let j = 0; j < nc; j += 8) {
+          const strip = packedB + ((<usize> j * kc) << 2);
+          for (let i = 0; i < mc; i += 4) {
+            const to = c + ((<usize> (i0 + i) * n + j0 + j) << 2);
+            if (nc - j >= 8 && mc - i >= 4) {
+              tile(packedA + ((<usize> i * kc) << 2), strip, to, <usize> n << 2, kc, k0 > 0);
+            } else {
+              tile(packedA + ((<usize> i * kc) << 2), strip, edge, 32, kc, false);
+              copyEdge(edge, to, min(4, mc - i), min(8, nc - j), n, k0 > 0);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Copies `lanes` ≤ 4 vectors of `depth` numbers side by side: to[d·pitch + lane] = from[lane·laneStride + d·step], zeros beyond. */
+function packFour(
+  from: usize,
+  to: usize,
+  pitch: usize,
+  depth: i32,
+  laneStride: i32,
+  step: i32,
+  lanes: i32,
+): void {
+  const lane = <usize> laneStride << 2;
+  const next = <usize> step << 2;
+  if (lanes == 4 && laneStride == 1) {
+    for (let d = 0; d < depth; d++) {
+      v128.store(to, v128.load(from));
+      from += next;
+      to += pitch;
+    }
+    return;
+  }
+  if (lanes == 4) {
+    let from1 = from + lane, from2 = from1 + lane, from3 = from2 + lane;
+    let d = 0;
+    if (step == 1) {
+      for (; d + 4 <= depth; d += 4) {
+        const r0 = v128.load(from), r1 = v128.load(from1), r2 = v128.load(from2), r3 = v128.load(from3);
+        const lo01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5), hi01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+        const lo23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5), hi23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+        v128.store(to, v128.shuffle<i64>(lo01, lo23, 0, 2));
+        v128.store(to + pitch, v128.shuffle<i64>(lo01, lo23, 1, 3));
+        v128.store(to + 2 * pitch, v128.shuffle<i64>(hi01, hi23, 0, 2));
+        v128.store(to + 3 * pitch, v128.shuffle<i64>(hi01, hi23, 1, 3));
+        from += 16;
+        from1 += 16;
+        from2 += 16;
+        from3 += 16;
+        to += 4 * pitch;
+      }
+    }
+    for (; d < depth; d++) {
+      store<f32>(to, load<f32>(from));
+      store<f32>(to, load<f32>(from1), 4);
+      store<f32>(to, load<f32>(from2), 8);
+      store<f32>(to, load<f32>(from3), 12);
+      from += next;
+      from1 += next;
+      from2 += next;
+      from3 += next;
+      to += pitch;
+    }
+    return;
+  }
+  for (let d = 0; d < depth; d++) {
+    v128.store(to, f32x4.splat(0));
+    for (let i = 0; i < lanes; i++) store<f32>(to + (<usize> i << 2), load<f32>(from + <usize> i * lane));
+    from += next;
+    to += pitch;
+  }
+}
+
+/** A tile of 4 × 8: c = (add ? c : 0) + Σ_d a[d,·] ⊗ b[d,·]; `pitch` is the distance of two rows of c in bytes. */
+function tile(a: usize, b: usize, c: usize, pitch: usize, depth: i32, add: bool): void {
+  let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00;
+  let c20 = c00, c21 = c00, c30 = c00, c31 = c00;
+  for (let d = 0; d < depth; d++) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16), rows = v128.load(a);
+    let row = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
+    c00 = f32x4.relaxed_madd(row, b0, c00);
+    c01 = f32x4.relaxed_madd(row, b1, c01);
+    row = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
+    c10 = f32x4.relaxed_madd(row, b0, c10);
+    c11 = f32x4.relaxed_madd(row, b1, c11);
+    row = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
+    c20 = f32x4.relaxed_madd(row, b0, c20);
+    c21 = f32x4.relaxed_madd(row, b1, c21);
+    row = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
+    c30 = f32x4.relaxed_madd(row, b0, c30);
+    c31 = f32x4.relaxed_madd(row, b1, c31);
+    a += 16;
+    b += 32;
+  }
+  const r1 = c + pitch, r2 = r1 + pitch, r3 = r2 + pitch;
+  if (add) {
+    c00 = f32x4.add(c00, v128.load(c));
+    c01 = f32x4.add(c01, v128.load(c, 16));
+    c10 = f32x4.add(c10, v128.load(r1));
+    c11 = f32x4.add(c11, v128.load(r1, 16));
+    c20 = f32x4.add(c20, v128.load(r2));
+    c21 = f32x4.add(c21, v128.load(r2, 16));
+    c30 = f32x4.add(c30, v128.load(r3));
+    c31 = f32x4.add(c31, v128.load(r3, 16));
+  }
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store(r1, c10);
+  v128.store(r1, c11, 16);
+  v128.store(r2, c20);
+  v128.store(r2, c21, 16);
+  v128.store(r3, c30);
+  v128.store(r3, c31, 16);
+}
+
+/** Copies or adds the part of a 4 × 8 tile that lies inside C. */
+function copyEdge(edge: usize, c: usize, rows: i32, columns: i32, n: i32, add: bool): void {
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      const to = c + ((<usize> i * n + j) << 2);
+      const value = load<f32>(edge + (<usize> (i * 8 + j) << 2));
+      store<f32>(to, add ? load<f32>(to) + value : value);
+    }
+  }
+}
+
+/** One to three rows, where packing B would cost more than the product: dot products if B's columns are contiguous, else sums of its rows. */
+function productOfFewRows(
+  a: usize,
+  b: usize,
+  c: usize,
+  m: i32,
+  n: i32,
+  k: i32,
+  aRow: i32,
+  aCol: i32,
+  bRow: i32,
+  bCol: i32,
+): void {
+  for (let i = 0; i < m; i++) {
+    const row = a + ((<usize> i * aRow) << 2);
+    const out = c + ((<usize> i * n) << 2);
+    if (bRow == 1 && aCol == 1) {
+      for (let j = 0; j < n; j++) {
+        store<f32>(out + (<usize> j << 2), dot(row, b + ((<usize> j * bCol) << 2), k));
+      }
+    } else {
+      sumOfRows(row, b, out, n, k, aCol, bRow, bCol);
+    }
+  }
+}
+
+function dot(a: usize, b: usize, k: i32): f32 {
+  let s0 = f32x4.splat(0), s1 = s0;
+  let d = 0;
+  for (; d + 8 <= k; d += 8) {
+    s0 = f32x4.relaxed_madd(v128.load(a), v128.load(b), s0);
+    s1 = f32x4.relaxed_madd(v128.load(a, 16), v128.load(b, 16), s1);
+    a += 32;
+    b += 32;
+  }
+  s0 = f32x4.add(s0, s1);
+  let sum = f32x4.extract_lane(s0, 0) + f32x4.extract_lane(s0, 1) + f32x4.extract_lane(s0, 2) +
+    f32x4.extract_lane(s0, 3);
+  for (; d < k; d++) {
+    sum += load<f32>(a) * load<f32>(b);
+    a += 4;
+    b += 4;
+  }
+  return sum;
+}
+
+function sumOfRows(
+  a: usize,
+  b: usize,
+  out: usize,
+  n: i32,
+  k: i32,
+  aCol: i32,
+  bRow: i32,
+  bCol: i32,
+): void {
+  const next = <usize> bRow << 2;
+  const nextA = <usize> aCol << 2;
+  let j = 0;
+  if (bCol == 1) {
+    for (; j + 16 <= n; j += 16) {
+      let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+      let from = b + (<usize> j << 2), weight = a;
+      for (let d = 0; d < k; d++) {
+        const w = v128.load32_splat(weight);
+        s0 = f32x4.relaxed_madd(w, v128.load(from), s0);
+        s1 = f32x4.relaxed_madd(w, v128.load(from, 16), s1);
+        s2 = f32x4.relaxed_madd(w, v128.load(from, 32), s2);
+        s3 = f32x4.relaxed_madd(w, v128.load(from, 48), s3);
+        from += next;
+        weight += nextA;
+      }
+      const to = out + (<usize> j << 2);
+      v128.store(to, s0);
+      v128.store(to, s1, 16);
+      v128.store(to, s2, 32);
+      v128.store(to, s3, 48);
+    }
+    for (; j + 4 <= n; j += 4) {
+      let sum = f32x4.splat(0);
+      let from = b + (<usize> j << 2), weight = a;
+      for (let d = 0; d < k; d++) {
+        sum = f32x4.relaxed_madd(v128.load32_splat(weight), v128.load(from), sum);
+        from += next;
+        weight += nextA;
+      }
+      v128.store(out + (<usize> j << 2), sum);
+    }
+  }
+  for (; j < n; j++) {
+    let sum: f32 = 0;
+    let from = b + ((<usize> j * bCol) << 2), weight = a;
+    for (let d = 0; d < k; d++) {
+      sum += load<f32>(weight) * load<f32>(from);
+      from += next;
+      weight += nextA;
+    }
+    store<f32>(out + (<usize> j << 2), sum);
+  }
+}

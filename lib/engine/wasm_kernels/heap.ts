@@ -1,0 +1,85 @@
+import type * as tf from "@tensorflow/tfjs";
+
+/** What the kernels use of tfjs's wasm backend: its heap, its allocator, its table of tensors. */
+export interface WasmBackend extends tf.KernelBackend {
+  wasm: { asm: { memory: WebAssembly.Memory }; _malloc(bytes: number): number };
+  dataIdMap: { get(dataId: object): { memoryOffset: number } };
+  makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
+  typedArrayFromHeap(tensor: tf.TensorInfo): Float32Array | Int32Array | Uint8Array;
+  incRef(dataId: object): void;
+}
+
+/** The exports of kernels.wasm (assembly/*.ts): pointers are bytes in tfjs's heap, counts and strides are elements. */
+export interface WasmKernels {
+  scratchBytes(): number;
+  // deno-fmt-ignore
+  matmul(a: number, b: number, c: number, batch: number, m: number, n: number, k: number, aBatch: number,
+    aRow: number, aCol: number, bBatch: number, bRow: number, bCol: number, scratch: number): void;
+  segmentSum(x: number, ids: number, out: number, rows: number, width: number, segments: number): void;
+  // deno-fmt-ignore
+  gather(x: number, ids: number, out: number, batch: number, outer: number, size: number, count: number,
+    bytes: number): number;
+  // deno-fmt-ignore
+  copyBlocks(from: number, fromPitch: number, to: number, toPitch: number, bytes: number, count: number): void;
+  exp(from: number, to: number, count: number): void;
+  maximum(a: number, b: number, out: number, count: number): void;
+  minimum(a: number, b: number, out: number, count: number): void;
+  clip(from: number, to: number, count: number, low: number, high: number): void;
+  sumRows(x: number, out: number, rows: number, columns: number): void;
+  sumColumns(x: number, out: number, rows: number, columns: number): void;
+}
+
+/** One backend's instance of kernels.wasm with its scratch space, which tfjs's allocator gave and which lives as long as the backend. */
+export interface HeapKernels {
+  kernels: WasmKernels;
+  scratch: number;
+}
+
+const instances = new WeakMap<tf.KernelBackend, HeapKernels>();
+
+/** Instantiates kernels.wasm on the heap of tfjs's wasm backend, once a backend. */
+export async function loadKernels(backend: WasmBackend): Promise<void> {
+  if (instances.has(backend)) return;
+  const bytes = await Deno.readFile(new URL("./kernels.wasm", import.meta.url));
+  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: backend.wasm.asm.memory } });
+  const kernels = instance.exports as unknown as WasmKernels;
+  instances.set(backend, { kernels, scratch: backend.wasm._malloc(kernels.scratchBytes()) >>> 0 });
+  // Afterwards: the first call puts the export in the place of Emscripten's stub.
+  refuseFailedAllocations(backend);
+}
+
+/** tfjs writes to whatever address its allocator returns, also to the 0 that says that the heap is full. */
+function refuseFailedAllocations(backend: WasmBackend): void {
+  const allocate = backend.wasm._malloc;
+  backend.wasm._malloc = (bytes) => {
+    const at = bytes < 2 ** 32 ? allocate(bytes) : 0;
+    if (at === 0 && bytes > 0) {
+      throw new Error(
+        `Cannot allocate ${bytes} bytes: the wasm heap holds 4 GB at most, use smaller batches or engine "tensorflow"`,
+      );
+    }
+    return at;
+  };
+}
+
+/** The instance that `loadKernels` made for this backend. */
+export function heapKernels(backend: WasmBackend): HeapKernels {
+  const instance = instances.get(backend);
+  if (instance === undefined) {
+    throw new Error(
+      "Cannot run a kernel on a wasm backend without registerWasmKernels(), call it after tf.setBackend",
+    );
+  }
+  return instance;
+}
+
+/** Where a tensor lies on the heap, in bytes. */
+export function address(backend: WasmBackend, tensor: tf.TensorInfo): number {
+  return backend.dataIdMap.get(tensor.dataId).memoryOffset;
+}
+
+/** The same numbers under another shape: nothing is copied, tfjs counts who holds them. */
+export function shared(backend: WasmBackend, tensor: tf.TensorInfo, shape: number[]): tf.TensorInfo {
+  backend.incRef(tensor.dataId);
+  return { dataId: tensor.dataId, shape, dtype: tensor.dtype };
+}

@@ -1,0 +1,233 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
+import "@tensorflow/tfjs-backend-wasm";
+import fc from "fast-check";
+import { randomStream } from "../../base/random.ts";
+import { buildKernels } from "./build.ts";
+import { registerWasmKernels } from "./register.ts";
+
+async function useWasm(): Promise<void> {
+  await tf.setBackend("wasm");
+  await tf.ready();
+  await registerWasmKernels();
+}
+
+interface Operand {
+  shape: number[];
+  data: Float32Array;
+}
+
+function operand(shape: number[], seed: number): Operand {
+  const random = randomStream("matmul_test", seed, ...shape);
+  return { shape, data: Float32Array.from({ length: tf.util.sizeFromShape(shape) }, () => 2 * random() - 1) };
+}
+
+/** a · b in double precision by the definition: out[i,j] = Σ_d a[i,d] b[d,j], batch dimensions broadcast. */
+function reference(a: Operand, b: Operand, transposeA: boolean, transposeB: boolean): Float64Array {
+  const [m, k] = sizes(a.shape, transposeA), [, n] = sizes(b.shape, transposeB);
+  const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
+  const count = tf.util.sizeFromShape(batch);
+  const out = new Float64Array(count * m * n);
+  for (let index = 0; index < count; index++) {
+    const aBase = matrixOf(index, batch, a.shape.slice(0, -2)) * m * k;
+    const bBase = matrixOf(index, batch, b.shape.slice(0, -2)) * k * n;
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let d = 0; d < k; d++) {
+          sum += a.data[aBase + (transposeA ? d * m + i : i * k + d)]! *
+            b.data[bBase + (transposeB ? j * k + d : d * n + j)]!;
+        }
+        out[(index * m + i) * n + j] = sum;
+      }
+    }
+  }
+  return out;
+}
+
+function sizes(shape: number[], transpose: boolean): [number, number] {
+  const [rows, columns] = shape.slice(-2) as [number, number];
+  return transpose ? [columns, rows] : [rows, columns];
+}
+
+function matrixOf(index: number, batch: number[], own: number[]): number {
+  const at = batch.map((size, d) => Math.floor(index / tf.util.sizeFromShape(batch.slice(d + 1))) % size);
+  return own.reduce((sum, size, d) => sum * size + (size === 1 ? 0 : at[d + batch.length - own.length]!), 0);
+}
+
+function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
+  assertEquals(actual.length, expected.length);
+  for (let i = 0; i < actual.length; i++) {
+    assert(
+      Math.abs(actual[i]! - expected[i]!) <= tolerance,
+      `element ${i} is ${actual[i]} and not ${expected[i]}`,
+    );
+  }
+}
+
+function product(a: Operand, b: Operand, transposeA: boolean, transposeB: boolean): Float32Array {
+  const before = tf.memory().numTensors;
+  const data = tf.tidy(() =>
+    tf.matMul(tf.tensor(a.data, a.shape), tf.tensor(b.data, b.shape), transposeA, transposeB).dataSync()
+  ) as Float32Array;
+  assertEquals(tf.memory().numTensors, before);
+  return data;
+}
+
+const matrix = (batch: number[], rows: number, columns: number, transpose: boolean) =>
+  transpose ? [...batch, columns, rows] : [...batch, rows, columns];
+
+Deno.test("matMul() on wasm equals the definition for every shape, transpose and batch", async () => {
+  await useWasm();
+  const size = fc.oneof(fc.integer({ min: 0, max: 20 }), fc.constantFrom(31, 64, 67, 130));
+  const depth = fc.oneof(size, fc.constantFrom(255, 256, 257, 515));
+  const batches = fc.constantFrom<[number[], number[]]>(
+    [[], []],
+    [[3], [3]],
+    [[3], [1]],
+    [[1], [3]],
+    [[0], [0]],
+    [[2, 3], [2, 3]],
+    [[2, 1], [1, 3]],
+    [[2, 3], [3]],
+    [[], [2]],
+  );
+  fc.assert(
+    fc.property(
+      size,
+      size,
+      depth,
+      batches,
+      fc.boolean(),
+      fc.boolean(),
+      fc.nat(),
+      (m, n, k, batch, ta, tb, seed) => {
+        const a = operand(matrix(batch[0], m, k, ta), seed),
+          b = operand(matrix(batch[1], k, n, tb), seed + 1);
+        assertClose(product(a, b, ta, tb), reference(a, b, ta, tb), 1e-5 * Math.max(8, Math.sqrt(k)));
+      },
+    ),
+    { numRuns: 200, seed: 1 },
+  );
+});
+
+Deno.test("matMul() on wasm is right beyond one block of rows, columns and depth", async () => {
+  await useWasm();
+  for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
+    const a = operand(matrix([], 71, 519, ta), 3), b = operand(matrix([], 519, 1031, tb), 4);
+    assertClose(product(a, b, ta, tb), reference(a, b, ta, tb), 3e-4);
+  }
+});
+
+Deno.test("matMul() on wasm keeps NaN and infinity in their own rows and columns", async () => {
+  await useWasm();
+  const a = operand([5, 6], 5), b = operand([6, 9], 6);
+  a.data[0] = NaN;
+  a.data[6] = Infinity;
+  const out = product(a, b, false, false), expected = reference(a, b, false, false);
+  for (let i = 0; i < out.length; i++) {
+    if (Number.isFinite(expected[i])) assert(Math.abs(out[i]! - expected[i]!) < 1e-5);
+    else assertEquals(out[i], expected[i]);
+  }
+});
+
+Deno.test("matMul() on wasm has the gradients of the product", async () => {
+  await useWasm();
+  for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
+    const a = operand(matrix([4], 9, 7, ta), 7), b = operand(matrix([4], 7, 11, tb), 8);
+    const weight = operand([4, 9, 11], 9);
+    const gradients = tf.tidy(() =>
+      tf.grads((x: tf.Tensor, y: tf.Tensor) =>
+        tf.matMul(x, y, ta, tb).mul(tf.tensor(weight.data, weight.shape)).sum()
+      )(
+        [tf.tensor(a.data, a.shape), tf.tensor(b.data, b.shape)],
+      ).map((gradient) => gradient.dataSync())
+    );
+    // d/dA Σ W ∘ (A·B) = W·Bᵀ and d/dB = Aᵀ·W, transposed where the operand was.
+    const dA = ta ? reference(b, weight, tb, true) : reference(weight, b, false, !tb);
+    const dB = tb ? reference(weight, a, true, ta) : reference(a, weight, !ta, false);
+    assertClose(gradients[0]!, dA, 1e-5);
+    assertClose(gradients[1]!, dB, 1e-5);
+  }
+});
+
+Deno.test("fused.matMul() on wasm adds the bias and applies the activation", async () => {
+  await useWasm();
+  const a = operand([7, 5], 10), b = operand([5, 10], 11), bias = operand([10], 12);
+  const plain = reference(a, b, false, false).map((value, i) => value + bias.data[i % 10]!);
+  const activations: Record<string, (x: number) => number> = {
+    linear: (x) => x,
+    relu: (x) => Math.max(x, 0),
+    relu6: (x) => Math.min(Math.max(x, 0), 6),
+    elu: (x) => x > 0 ? x : Math.expm1(x),
+    sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+    leakyrelu: (x) => x > 0 ? x : 0.3 * x,
+    prelu: (x) => x > 0 ? x : 0.25 * x,
+  };
+  const before = tf.memory().numTensors;
+  for (const [activation, apply] of Object.entries(activations)) {
+    const out = tf.tidy(() =>
+      tf.fused.matMul({
+        a: tf.tensor2d(a.data, [7, 5]),
+        b: tf.tensor2d(b.data, [5, 10]),
+        bias: tf.tensor1d(bias.data),
+        activation: activation as tf.fused.Activation,
+        leakyreluAlpha: 0.3,
+        ...(activation === "prelu" ? { preluActivationWeights: tf.fill([10], 0.25) } : {}),
+      }).dataSync()
+    );
+    assertClose(out, plain.map(apply), 1e-5);
+  }
+  assertEquals(tf.memory().numTensors, before);
+});
+
+Deno.test("matMul() on wasm refuses integers", async () => {
+  await useWasm();
+  assertThrows(
+    () => tf.tidy(() => tf.matMul(tf.ones([2, 2], "int32"), tf.ones([2, 2], "int32"))),
+    Error,
+    "cast both to float32",
+  );
+});
+
+Deno.test("matMul() on wasm leaves no memory behind, and survives the heap's growth", async () => {
+  await useWasm();
+  const memory =
+    (tf.backend() as unknown as { wasm: { asm: { memory: WebAssembly.Memory } } }).wasm.asm.memory;
+  const a = tf.ones<tf.Rank.R2>([300, 300]);
+  const repeat = (times: number) => {
+    for (let i = 0; i < times; i++) tf.fused.matMul({ a, b: a, activation: "relu" }).dispose();
+  };
+  repeat(5);
+  const bytes = memory.buffer.byteLength;
+  repeat(200);
+  assertEquals(memory.buffer.byteLength, bytes);
+  const large = tf.zeros([bytes / 4]);
+  assert(memory.buffer.byteLength > bytes);
+  const out = tf.matMul(a, a);
+  assertEquals((await out.data()).every((value) => value === 300), true);
+  tf.dispose([a, large, out]);
+});
+
+Deno.test("registerWasmKernels() makes a full heap an error", async () => {
+  await useWasm();
+  const before = tf.memory().numTensors;
+  const wide = () => tf.tidy(() => tf.tile(tf.ones([1000, 1000]), [2000, 1]));
+  assertThrows(wide, Error, "Cannot allocate 8000000000 bytes");
+  assertEquals(tf.memory().numTensors, before);
+});
+
+Deno.test("registerWasmKernels() can be called again", async () => {
+  await useWasm();
+  await registerWasmKernels();
+  assertEquals([...product(operand([1, 1], 1), operand([1, 1], 2), false, false)].length, 1);
+});
+
+Deno.test("registerWasmKernels() refuses another backend", async () => {
+  await tf.setBackend("cpu");
+  await assertRejects(() => registerWasmKernels(), Error, 'backend "cpu"');
+});
+
+Deno.test("buildKernels() gives the bytes of the checked-in module", async () => {
+  assertEquals(await buildKernels(), await Deno.readFile(new URL("./kernels.wasm", import.meta.url)));
+});

@@ -1,0 +1,150 @@
+/**
+ * Sequences packed for one training or scoring call.
+ *
+ * Letters: B rows, T tokens of a row, M model tokens of a row (those the mask asks for). Rows are right-padded, so with
+ * causal attention no valid token ever sees padding. Only the M positions that predict a model token go through the
+ * output layer: logits are [B, M, V], never [B, T, V].
+ */
+import * as tf from "@tensorflow/tfjs";
+
+/** One row before packing: token ids and, beside each, whether it is to be scored. */
+export interface Sequence {
+  tokens: readonly number[];
+  mask: readonly number[];
+}
+
+/** Host arrays of a packed batch; `batchTensors` uploads them. */
+export interface PackedBatch {
+  B: number;
+  T: number;
+  M: number;
+  /** [B, T] token ids, padded with `padTokenId`. */
+  tokens_BT: Int32Array;
+  /** [B, M] flat position b·T + t − 1 of the hidden state that predicts the token at t; 0 where padded. */
+  index_BM: Int32Array;
+  /** [B, M] the ids predicted; 0 where padded. */
+  targets_BM: Int32Array;
+  /** [B, M] 1 for a real model token, 0 for padding. */
+  mask_BM: Float32Array;
+}
+
+/** The tensors of a packed batch, in the order in which steps take them. */
+export interface BatchTensors {
+  tokens_BT: tf.Tensor2D;
+  index_BM: tf.Tensor2D;
+  targets_BM: tf.Tensor2D;
+  mask_BM: tf.Tensor2D;
+}
+
+/** How sequences are padded. */
+export interface PackOptions {
+  padTokenId: number;
+  /** T is rounded up to a multiple of this: few different shapes, few compilations. 16 when left out. */
+  lengthBucket?: number;
+  /** M is rounded up to a multiple of this. 8 when left out. */
+  maskBucket?: number;
+  /** Rows of the batch; missing ones are padding. As many as there are sequences when left out. */
+  rows?: number;
+}
+
+/**
+ * Packs sequences into one batch. `mask[t] = 1` asks for the token at t, which the hidden state at t − 1 predicts.
+ *
+ * @throws {RangeError} when a mask is not as long as its tokens, holds something else than 0 and 1, or asks for the
+ * first token, and when there are more sequences than rows.
+ *
+ * @example
+ * ```ts
+ * import { packBatch } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const packed = packBatch([{ tokens: [7, 8, 9], mask: [0, 1, 1] }], { padTokenId: 0, lengthBucket: 4, maskBucket: 1 });
+ * assertEquals([...packed.tokens_BT], [7, 8, 9, 0]);
+ * assertEquals([...packed.index_BM], [0, 1]);
+ * assertEquals([...packed.targets_BM], [8, 9]);
+ * ```
+ */
+export function packBatch(
+  sequences: readonly Sequence[],
+  { padTokenId, lengthBucket = 16, maskBucket = 8, rows = sequences.length }: PackOptions,
+): PackedBatch {
+  if (sequences.length > rows) {
+    throw new RangeError(`Cannot pack ${sequences.length} sequences into ${rows} rows; split them first`);
+  }
+  sequences.forEach(checkMask);
+  const longest = (values: number[], bucket: number) =>
+    Math.max(1, Math.ceil(Math.max(0, ...values) / bucket)) * bucket;
+  const T = longest(sequences.map(({ tokens }) => tokens.length), lengthBucket);
+  const M = longest(sequences.map(({ mask }) => mask.reduce((sum, m) => sum + m, 0)), maskBucket);
+  const packed: PackedBatch = {
+    B: rows,
+    T,
+    M,
+    tokens_BT: new Int32Array(rows * T).fill(padTokenId),
+    index_BM: new Int32Array(rows * M),
+    targets_BM: new Int32Array(rows * M),
+    mask_BM: new Float32Array(rows * M),
+  };
+  sequences.forEach(({ tokens, mask }, row) => {
+    packed.tokens_BT.set(tokens, row * T);
+    let at = row * M;
+    for (let t = 1; t < tokens.length; t++) {
+      if (mask[t] !== 1) continue;
+      packed.index_BM[at] = row * T + t - 1;
+      packed.targets_BM[at] = tokens[t]!;
+      packed.mask_BM[at++] = 1;
+    }
+  });
+  return packed;
+}
+
+/**
+ * Lays one number a token beside the packed model tokens: [B, M], 0 where padded.
+ *
+ * @param values For each sequence as many numbers as it has tokens; those where the mask is 0 are left out.
+ * @throws {RangeError} when a row of values is not as long as its sequence.
+ */
+export function packPerToken(
+  packed: PackedBatch,
+  sequences: readonly Sequence[],
+  values: readonly (readonly number[])[],
+): Float32Array {
+  const out = new Float32Array(packed.B * packed.M);
+  sequences.forEach(({ tokens, mask }, row) => {
+    if (values[row]?.length !== tokens.length) {
+      throw new RangeError(
+        `Cannot pack values of row ${row}: there are ${values[row]?.length ?? 0} for ${tokens.length} tokens`,
+      );
+    }
+    let at = row * packed.M;
+    for (let t = 1; t < tokens.length; t++) if (mask[t] === 1) out[at++] = values[row]![t]!;
+  });
+  return out;
+}
+
+/** Uploads a packed batch; the caller disposes the tensors. */
+export function batchTensors(
+  { B, T, M, tokens_BT, index_BM, targets_BM, mask_BM }: PackedBatch,
+): BatchTensors {
+  return {
+    tokens_BT: tf.tensor2d(tokens_BT, [B, T], "int32"),
+    index_BM: tf.tensor2d(index_BM, [B, M], "int32"),
+    targets_BM: tf.tensor2d(targets_BM, [B, M], "int32"),
+    mask_BM: tf.tensor2d(mask_BM, [B, M], "float32"),
+  };
+}
+
+function checkMask({ tokens, mask }: Sequence, row: number): void {
+  if (mask.length !== tokens.length) {
+    throw new RangeError(
+      `Cannot pack row ${row}: its mask has ${mask.length} entries for ${tokens.length} tokens`,
+    );
+  }
+  const wrong = mask.findIndex((m) => m !== 0 && m !== 1);
+  if (wrong >= 0) {
+    throw new RangeError(`Cannot pack row ${row}: mask[${wrong}] is ${mask[wrong]}, not 0 or 1`);
+  }
+  if (mask[0] === 1) {
+    throw new RangeError(`Cannot pack row ${row}: its mask asks for the first token, which nothing predicts`);
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Log-probs of given tokens under a policy, without gradients: the trainer's own figures for the tokens that the sampler
+ * drew, and the reference policy's.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { CompiledStep, Engine } from "../engine/open_engine.ts";
+import type { Policy } from "../model/policy.ts";
+import { type TeacherTargets, teacherTargets } from "./ofsd.ts";
+import { modelLogits, tokenLogprobs } from "../model/scoring.ts";
+import { type BatchTensors, batchTensors, packBatch, type Sequence } from "./batch.ts";
+
+/** Scores sequences under any policy of one model size. */
+export class Scorer {
+  readonly #engine: Engine;
+  readonly #steps = new Map<string, CompiledStep>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * The log-probs of each sequence's model tokens, in token order.
+   *
+   * @param temperature Logits are divided by it first, as the sampler does.
+   */
+  async logprobs(
+    policy: Policy,
+    sequences: readonly Sequence[],
+    { temperature = 1, batch = 32 }: { temperature?: number; batch?: number } = {},
+  ): Promise<number[][]> {
+    const step = this.#step(policy, `log-probs at ${temperature}`, (logits_BMV, { targets_BM }) => [
+      tokenLogprobs(logits_BMV, targets_BM, temperature),
+    ]);
+    const out: number[][] = [];
+    for (let start = 0; start < sequences.length; start += batch) {
+      const part = sequences.slice(start, start + batch);
+      const packed = packBatch(part, {
+        padTokenId: policy.tokenizer.padTokenId,
+        rows: batch,
+        lengthBucket: 16,
+        maskBucket: 16,
+      });
+      const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packed);
+      const inputs = [tokens_BT, index_BM, targets_BM, mask_BM];
+      const [logp_BM] = step(...tensorsOf(policy), ...inputs) as [tf.Tensor];
+      const values = await logp_BM.data();
+      tf.dispose([logp_BM, ...inputs]);
+      part.forEach((sequence, row) => {
+        const count = sequence.mask.reduce((sum, m) => sum + m, 0);
+        out.push([...values.subarray(row * packed.M, row * packed.M + count)]);
+      });
+    }
+    return out;
+  }
+
+  /**
+   * What a teacher says at the positions of a packed batch; the caller owns the tensors.
+   *
+   * @param inputs The batch's tokens, index, targets and mask; they are disposed here.
+   */
+  teacherTargets(
+    policy: Policy,
+    inputs: tf.Tensor[],
+    { temperature, topK }: { temperature: number; topK: number },
+  ): TeacherTargets {
+    const step = this.#step(policy, `teacher at ${temperature}, top ${topK}`, (logits_BMV) => {
+      const { logp, ids_BMK } = teacherTargets(logits_BMV, { temperature, topK });
+      return ids_BMK ? [logp, ids_BMK] : [logp];
+    });
+    const [logp, ids_BMK] = step(...tensorsOf(policy), ...inputs) as tf.Tensor3D[];
+    tf.dispose(inputs);
+    return ids_BMK ? { logp: logp!, ids_BMK } : { logp: logp! };
+  }
+
+  /** Frees the compiled steps. */
+  dispose(): void {
+    for (const step of this.#steps.values()) step.dispose();
+    this.#steps.clear();
+  }
+
+  #step(
+    { config, weights, adapter }: Policy,
+    name: string,
+    head: (logits_BMV: tf.Tensor3D, batch: BatchTensors) => tf.Tensor[],
+  ): CompiledStep {
+    const key = `${name} ${adapter?.rank} ${adapter?.alpha}`;
+    let step = this.#steps.get(key);
+    if (!step) {
+      const names = Object.keys(weights);
+      const adapterNames = Object.keys(adapter?.weights ?? {});
+      const scale = adapter && { rank: adapter.rank, alpha: adapter.alpha };
+      step = this.#engine.compile(key, (...inputs) => {
+        const named = (keys: string[], from: number) =>
+          Object.fromEntries(keys.map((name, i) => [name, inputs[from + i]!]));
+        const [tokens_BT, index_BM, targets_BM, mask_BM] = inputs.slice(names.length + adapterNames.length);
+        const batch = { tokens_BT, index_BM, targets_BM, mask_BM } as BatchTensors;
+        const loaded = scale && { ...scale, weights: named(adapterNames, names.length) };
+        return head(modelLogits(config, named(names, 0), loaded, batch), batch);
+      });
+      this.#steps.set(key, step);
+    }
+    return step;
+  }
+}
+
+function tensorsOf({ weights, adapter }: Policy): tf.Tensor[] {
+  return [...Object.values(weights), ...Object.values(adapter?.weights ?? {})];
+}

@@ -1,0 +1,178 @@
+/**
+ * The trainer knows nothing of any algorithm: it sums the gradients of weighted losses and applies AdamW. A loss is a pure
+ * function of weights, adapter and input tensors, so that the engine may compile it into one call.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { CompiledStep, Engine } from "../engine/open_engine.ts";
+import type { Adapter, Policy, Weights } from "../model/policy.ts";
+import { adamwStep } from "./adamw.ts";
+
+/** A loss and the figures that go with it: scalars, float32. */
+export type Loss = (
+  policy: { weights: Weights; adapter: Adapter | undefined },
+  inputs: tf.Tensor[],
+) => { loss: tf.Scalar; metrics: Record<string, tf.Scalar> };
+
+/** AdamW's settings. */
+export interface TrainerOptions {
+  weightDecay: number;
+  /** Global gradient norm above which gradients are scaled down; 0 is no limit. */
+  maxGradNorm: number;
+  /** Compile with XLA. */
+  xla?: boolean;
+}
+
+/** AdamW's state: first and second moments by parameter name, float32, and the number of steps taken. */
+export interface OptimizerState {
+  step: number;
+  m: Weights;
+  v: Weights;
+}
+
+/** Trains a policy's adapter where it has one, otherwise all of its weights. */
+export class Trainer {
+  readonly #engine: Engine;
+  readonly #policy: Policy;
+  readonly #options: TrainerOptions;
+  readonly #names: string[];
+  readonly #optimizer: OptimizerState;
+  readonly #losses = new Map<string, { step: CompiledStep; metricNames: string[] }>();
+  readonly #update: CompiledStep;
+  #gradients: tf.Tensor[] | undefined;
+
+  /**
+   * @param policy What is trained; its tensors are replaced by every `apply`.
+   * @param optimizer The state to go on from; it then belongs to the trainer. A fresh one when left out.
+   */
+  constructor(engine: Engine, policy: Policy, options: TrainerOptions, optimizer?: OptimizerState) {
+    this.#engine = engine;
+    this.#policy = policy;
+    this.#options = options;
+    this.#names = Object.keys(this.#trained);
+    const zeros = () =>
+      Object.fromEntries(this.#names.map((name) => [name, tf.zerosLike(this.#trained[name]!)]));
+    this.#optimizer = optimizer ?? { step: 0, m: zeros(), v: zeros() };
+    const count = this.#names.length;
+    this.#update = engine.compile("adamw", (...inputs) => {
+      const part = (i: number) => inputs.slice(i * count, (i + 1) * count);
+      const [learningRate, step] = inputs.slice(4 * count) as [tf.Scalar, tf.Scalar];
+      const out = adamwStep(part(0), part(1), part(2), part(3), { learningRate, step }, {
+        weightDecay: options.weightDecay,
+        maxGradNorm: options.maxGradNorm,
+      });
+      return [...out.params, ...out.m, ...out.v, out.gradNorm];
+    });
+  }
+
+  get #trained(): Weights {
+    return this.#policy.adapter?.weights ?? this.#policy.weights;
+  }
+
+  /** AdamW's state, for a checkpoint; it stays the trainer's. */
+  get optimizer(): OptimizerState {
+    return this.#optimizer;
+  }
+
+  /**
+   * Adds `weight` times the gradient of a loss to what the next `apply` takes, and returns the loss and its metrics.
+   *
+   * @param name Names the loss: the same name must always come with the same function.
+   * @param inputs The loss's inputs; they are disposed here.
+   */
+  async accumulate(
+    name: string,
+    loss: Loss,
+    inputs: tf.Tensor[],
+    weight = 1,
+  ): Promise<Record<string, number>> {
+    let compiled = this.#losses.get(name);
+    if (!compiled) {
+      const metricNames: string[] = [];
+      compiled = { step: this.#compileGradients(name, loss, metricNames), metricNames };
+      this.#losses.set(name, compiled);
+    }
+    const frozen = this.#policy.adapter ? Object.values(this.#policy.weights) : [];
+    const weightTensor = tf.scalar(weight);
+    const trained = this.#names.map((key) => this.#trained[key]!);
+    const outputs = compiled.step(...trained, ...frozen, weightTensor, ...inputs);
+    tf.dispose([weightTensor, ...inputs]);
+    const figures = outputs.pop()!;
+    if (this.#gradients) {
+      const sum = tf.tidy(() => outputs.map((gradient, i) => tf.add(this.#gradients![i]!, gradient)));
+      tf.dispose([...this.#gradients, ...outputs]);
+      this.#gradients = sum;
+    } else {
+      this.#gradients = outputs;
+    }
+    const values = await figures.data();
+    figures.dispose();
+    return Object.fromEntries(compiled.metricNames.map((metric, i) => [metric, values[i]!]));
+  }
+
+  /** One AdamW step with the gradients gathered since the last; returns their global norm before clipping. */
+  async apply(learningRate: number): Promise<number> {
+    const gradients = this.#gradients;
+    if (!gradients) throw new Error("Cannot apply an optimiser step: no gradient was accumulated");
+    const { m, v } = this.#optimizer;
+    const step = ++this.#optimizer.step;
+    const scalars = [tf.scalar(learningRate), tf.scalar(step)];
+    const inputs = [
+      ...this.#names.map((name) => this.#trained[name]!),
+      ...gradients,
+      ...this.#names.map((name) => m[name]!),
+      ...this.#names.map((name) => v[name]!),
+    ];
+    const outputs = this.#update(...inputs, ...scalars);
+    tf.dispose([...inputs, ...scalars]);
+    this.#gradients = undefined;
+    const count = this.#names.length;
+    this.#names.forEach((name, i) => {
+      this.#trained[name] = outputs[i]!;
+      m[name] = outputs[count + i]!;
+      v[name] = outputs[2 * count + i]!;
+    });
+    const norm = (await outputs[3 * count]!.data())[0]!;
+    outputs[3 * count]!.dispose();
+    return norm;
+  }
+
+  /** Frees the optimiser's state and compiled steps; the policy stays. */
+  dispose(): void {
+    tf.dispose([this.#optimizer.m, this.#optimizer.v, this.#gradients ?? []]);
+    this.#gradients = undefined;
+    this.#update.dispose();
+    for (const { step } of this.#losses.values()) step.dispose();
+  }
+
+  /** [trained…, frozen…, weight, inputs…] → [gradients…, metrics [K]]. */
+  #compileGradients(name: string, loss: Loss, metricNames: string[]): CompiledStep {
+    const { adapter, weights } = this.#policy;
+    const frozenNames = adapter ? Object.keys(weights) : [];
+    const adapterShape = adapter && { rank: adapter.rank, alpha: adapter.alpha };
+    return this.#engine.compile(name, (...all) => {
+      const trained = all.slice(0, this.#names.length);
+      const frozen = all.slice(this.#names.length, this.#names.length + frozenNames.length);
+      const [weight, ...inputs] = all.slice(this.#names.length + frozenNames.length) as [
+        tf.Scalar,
+        ...tf.Tensor[],
+      ];
+      let figures: tf.Tensor | undefined;
+      const { grads } = tf.valueAndGrads((...parameters: tf.Tensor[]) => {
+        const byName = Object.fromEntries(this.#names.map((key, i) => [key, parameters[i]!]));
+        const frozenByName = Object.fromEntries(frozenNames.map((key, i) => [key, frozen[i]!]));
+        const out = loss(
+          adapterShape
+            ? { weights: frozenByName, adapter: { ...adapterShape, weights: byName } }
+            : { weights: byName, adapter: undefined },
+          inputs,
+        );
+        metricNames.splice(0, metricNames.length, "loss", ...Object.keys(out.metrics));
+        figures = tf.keep(tf.stack([out.loss, ...Object.values(out.metrics)]));
+        return tf.mul(out.loss, weight) as tf.Scalar;
+      })(trained);
+      return [...grads, figures!];
+    }, { xla: this.#options.xla ?? false });
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * The decoder of Qwen2 and Llama: RMSNorm, rotary positions, grouped-query attention, SwiGLU. Training, scoring and
+ * generation go through the same `decoderLayer`; they differ in the attention function that they hand it.
+ *
+ * Left out on purpose: sliding windows, rope scaling and mixtures of experts (hf_folder.ts refuses them).
+ *
+ * Letters: B rows, T tokens, N = B·T, D width, H query heads, K key-value heads, G = H/K queries a key-value head,
+ * Dh head width, V vocabulary.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { randomStream } from "../base/random.ts";
+import { gatherRows, linear, rmsNorm, rotate, type Rotation, swiGlu } from "./layer_ops.ts";
+import type { Adapter, ModelConfig, Weights } from "./policy.ts";
+
+/** The width of one attention head. */
+export function headWidth(config: ModelConfig): number {
+  return config.head_dim ?? config.hidden_size / config.num_attention_heads;
+}
+
+/**
+ * Every weight's name and shape, by Hugging Face's names, in the order in which the kit keeps them.
+ *
+ * @example
+ * ```ts
+ * import { weightShapes } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const shapes = weightShapes({
+ *   model_type: "llama", vocab_size: 10, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * });
+ * assertEquals(shapes["model.layers.0.self_attn.k_proj.weight"], [4, 8]);
+ * ```
+ */
+export function weightShapes(config: ModelConfig): Record<string, number[]> {
+  const { vocab_size: V, hidden_size: D, intermediate_size: F } = config;
+  const queryWidth = config.num_attention_heads * headWidth(config);
+  const keyWidth = config.num_key_value_heads * headWidth(config);
+  const shapes: Record<string, number[]> = { "model.embed_tokens.weight": [V, D] };
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const prefix = `model.layers.${layer}.`;
+    shapes[`${prefix}input_layernorm.weight`] = [D];
+    for (const [name, width] of [["q", queryWidth], ["k", keyWidth], ["v", keyWidth]] as const) {
+      shapes[`${prefix}self_attn.${name}_proj.weight`] = [width, D];
+      if (hasQkvBias(config)) shapes[`${prefix}self_attn.${name}_proj.bias`] = [width];
+    }
+    shapes[`${prefix}self_attn.o_proj.weight`] = [D, queryWidth];
+    if (hasOutputBias(config)) shapes[`${prefix}self_attn.o_proj.bias`] = [D];
+    shapes[`${prefix}post_attention_layernorm.weight`] = [D];
+    shapes[`${prefix}mlp.gate_proj.weight`] = [F, D];
+    shapes[`${prefix}mlp.up_proj.weight`] = [F, D];
+    shapes[`${prefix}mlp.down_proj.weight`] = [D, F];
+  }
+  shapes["model.norm.weight"] = [D];
+  if (!config.tie_word_embeddings) shapes["lm_head.weight"] = [V, D];
+  return shapes;
+}
+
+/** The names of all linear layers of the decoder blocks, without `.weight`: what an adapter adapts. */
+export function linearNames(config: ModelConfig): string[] {
+  return Object.keys(weightShapes(config)).filter((name) => name.endsWith("_proj.weight")).map((name) =>
+    name.slice(0, -".weight".length)
+  );
+}
+
+/**
+ * Fresh weights: matrices from N(0, `initializer_range`²), norms 1, biases 0. Drawn on the host from one stream a weight:
+ * equal on every engine.
+ */
+export function initWeights(config: ModelConfig, seed: number): Weights {
+  const weights: Weights = {};
+  for (const [name, shape] of Object.entries(weightShapes(config))) {
+    if (shape.length === 2) {
+      const next = normalStream(randomStream(seed, "weights", name), config.initializer_range ?? 0.02);
+      weights[name] = tf.tensor(Float32Array.from({ length: shape[0]! * shape[1]! }, next), shape, "float32");
+    } else {
+      weights[name] = name.endsWith(".bias") ? tf.zeros(shape) : tf.ones(shape);
+    }
+  }
+  return weights;
+}
+
+/** Normal deviates by the Box–Muller transform, two from each pair of uniforms. */
+function normalStream(uniform: () => number, deviation: number): () => number {
+  let spare: number | undefined;
+  return () => {
+    if (spare !== undefined) {
+      const value = spare;
+      spare = undefined;
+      return value;
+    }
+    const radius = deviation * Math.sqrt(-2 * Math.log(1 - uniform()));
+    const angle = 2 * Math.PI * uniform();
+    spare = radius * Math.sin(angle);
+    return radius * Math.cos(angle);
+  };
+}
+
+/** The tensors of one block as the block uses them: projections that read the same input are one matrix. */
+export interface BlockTensors {
+  /** [D]. */
+  attentionNorm: tf.Tensor;
+  /** [(H + 2K)·Dh, D]: q rows times Dh^-½, then k, then v. */
+  qkv: tf.Tensor;
+  /** [(H + 2K)·Dh]. */
+  qkvBias: tf.Tensor | undefined;
+  /** [D, H·Dh]. */
+  output: tf.Tensor;
+  /** [D]. */
+  outputBias: tf.Tensor | undefined;
+  /** [D]. */
+  feedForwardNorm: tf.Tensor;
+  /** [2F, D]. */
+  gateUp: tf.Tensor;
+  /** [D, F]. */
+  down: tf.Tensor;
+}
+
+/**
+ * One block's tensors. With an adapter the effective weight W + (alpha/rank)·B A (arXiv 2106.09685, eq. 3) is formed
+ * first: a step has many more tokens than a weight has rows, so this is less work than a second path for every token.
+ */
+export function blockTensors(
+  config: ModelConfig,
+  weights: Weights,
+  adapter: Adapter | undefined,
+  layer: number,
+): BlockTensors {
+  const prefix = `model.layers.${layer}.`;
+  const matrix = (name: string) => effectiveWeight(weights, adapter, `${prefix}${name}_proj`);
+  const bias = (name: string) => weight(weights, `${prefix}${name}_proj.bias`);
+  const scale = headWidth(config) ** -0.5;
+  return {
+    attentionNorm: weight(weights, `${prefix}input_layernorm.weight`),
+    qkv: tf.concat([tf.mul(matrix("self_attn.q"), scale), matrix("self_attn.k"), matrix("self_attn.v")], 0),
+    qkvBias: hasQkvBias(config)
+      ? tf.concat([tf.mul(bias("self_attn.q"), scale), bias("self_attn.k"), bias("self_attn.v")], 0)
+      : undefined,
+    output: matrix("self_attn.o"),
+    outputBias: hasOutputBias(config) ? bias("self_attn.o") : undefined,
+    feedForwardNorm: weight(weights, `${prefix}post_attention_layernorm.weight`),
+    gateUp: tf.concat([matrix("mlp.gate"), matrix("mlp.up")], 0),
+    down: matrix("mlp.down"),
+  };
+}
+
+/** W + (alpha/rank)·B A, or W itself where no adapter touches it. [out, in]. */
+export function effectiveWeight(
+  weights: Weights,
+  adapter: Adapter | undefined,
+  linearName: string,
+): tf.Tensor {
+  const base = weight(weights, `${linearName}.weight`);
+  const [a, b] = [adapter?.weights[`${linearName}.lora_A`], adapter?.weights[`${linearName}.lora_B`]];
+  if (!adapter || !a || !b) return base;
+  return tf.add(base, tf.matMul(tf.mul(b, adapter.alpha / adapter.rank), a));
+}
+
+/**
+ * How a block attends: queries [B, K, G·T, Dh] (already scaled; row g·T + t is query t of head g of the group), new keys
+ * [B, K, Dh, T] and values [B, K, T, Dh] → [B, K, G·T, Dh].
+ */
+export type Attention = (q_BKGD: tf.Tensor, k_BKDT: tf.Tensor, v_BKTD: tf.Tensor) => tf.Tensor;
+
+/** One block: x + attention(norm(x)), then x + feed-forward(norm(x)). x is [N, D]. */
+export function decoderBlock(
+  config: ModelConfig,
+  block: BlockTensors,
+  x_ND: tf.Tensor,
+  [B, T]: [number, number],
+  rotation: Rotation,
+  attention: Attention,
+): tf.Tensor2D {
+  const [H, K, Dh] = [config.num_attention_heads, config.num_key_value_heads, headWidth(config)];
+  const norm_ND = rmsNorm(x_ND, block.attentionNorm, config.rms_norm_eps);
+  const qkv = tf.reshape(linear(norm_ND, block.qkv, block.qkvBias), [B, T, H + 2 * K, Dh]);
+  // With one token a row, swapping the two axes moves nothing.
+  const heads = T === 1 ? tf.reshape(qkv, [B, H + 2 * K, 1, Dh]) : tf.transpose(qkv, [0, 2, 1, 3]);
+  const [qk, v_BKTD] = tf.split(heads, [H + K, K], 1) as [tf.Tensor, tf.Tensor];
+  const [q, k_BKTD] = tf.split(rotate(qk, rotation), [H, K], 1) as [tf.Tensor, tf.Tensor];
+  const k_BKDT = T === 1 ? tf.reshape(k_BKTD, [B, K, Dh, 1]) : tf.transpose(k_BKTD, [0, 1, 3, 2]);
+  // Query heads of one group stand next to each other: grouping them is a reshape, and keys are never repeated.
+  const context = attention(tf.reshape(q, [B, K, (H / K) * T, Dh]), k_BKDT, v_BKTD);
+  const byToken = T === 1 ? context : tf.transpose(tf.reshape(context, [B, H, T, Dh]), [0, 2, 1, 3]);
+  const attended_ND = linear(tf.reshape(byToken, [B * T, H * Dh]), block.output, block.outputBias);
+  const residual_ND = tf.add(x_ND, attended_ND);
+  const inner_NF = swiGlu(
+    linear(rmsNorm(residual_ND, block.feedForwardNorm, config.rms_norm_eps), block.gateUp),
+  );
+  return tf.add(residual_ND, linear(inner_NF, block.down));
+}
+
+/**
+ * Attention of T tokens to themselves and those before them in their row.
+ *
+ * @param causal_TT What is added to the scores: 0 where column ≤ row, else −1e9.
+ */
+export function causalAttention(causal_TT: tf.Tensor): Attention {
+  const T = causal_TT.shape[0]!;
+  return (q_BKGD, k_BKDT, v_BKTD) => {
+    const [B, K, GT] = q_BKGD.shape as [number, number, number, number];
+    const scores = tf.reshape(tf.matMul(q_BKGD, k_BKDT), [B, (K * GT) / T, T, T]);
+    const probabilities = tf.softmax(tf.add(scores, causal_TT));
+    return tf.matMul(tf.reshape(probabilities, [B, K, GT, T]), v_BKTD);
+  };
+}
+
+/** 0 where column ≤ row, else −1e9: [T, T], float32. */
+export function causalMask(T: number): tf.Tensor2D {
+  return tf.tidy(() => {
+    const index_T = tf.range(0, T, 1, "float32");
+    const later_TT = tf.greater(tf.reshape(index_T, [1, T]), tf.reshape(index_T, [T, 1]));
+    return tf.mul(tf.cast(later_TT, "float32"), -1e9) as tf.Tensor2D;
+  });
+}
+
+/** Host arrays of a rotation. */
+export interface RotationTable {
+  cos: Float32Array;
+  sin: Float32Array;
+}
+
+/** Uploads a table, or a part of one, in the given shape. */
+export function rotationOf({ cos, sin }: RotationTable, shape: number[]): Rotation {
+  return { cos: tf.tensor(cos, shape, "float32"), sin: tf.tensor(sin, shape, "float32") };
+}
+
+/**
+ * Cosines and sines of positions 0 … length − 1, [length, Dh] each; rounded to float32 where transformers rounds.
+ */
+export function rotationTable(config: ModelConfig, length: number): RotationTable {
+  const Dh = headWidth(config);
+  const half = Dh / 2;
+  const [cos, sin] = [new Float32Array(length * Dh), new Float32Array(length * Dh)];
+  for (let i = 0; i < half; i++) {
+    const frequency = Math.fround(1 / Math.fround(config.rope_theta ** ((2 * i) / Dh)));
+    for (let t = 0; t < length; t++) {
+      const angle = Math.fround(t * frequency);
+      cos[t * Dh + i] = cos[t * Dh + half + i] = Math.cos(angle);
+      sin[t * Dh + half + i] = Math.sin(angle);
+      sin[t * Dh + i] = -Math.sin(angle);
+    }
+  }
+  return { cos, sin };
+}
+
+/**
+ * The hidden states after the final norm, [B, T, D]. Differentiable with respect to weights and adapter weights, and pure:
+ * it may be traced.
+ *
+ * @param adapter Switched off by passing undefined.
+ * @param tokens_BT Token ids [B, T], int32, right-padded: attention is causal, so no valid token sees padding.
+ */
+export function hiddenStates(
+  config: ModelConfig,
+  weights: Weights,
+  adapter: Adapter | undefined,
+  tokens_BT: tf.Tensor2D,
+): tf.Tensor3D {
+  return tf.tidy(() => {
+    const [B, T] = tokens_BT.shape;
+    const rotation = rotationOf(rotationTable(config, T), [T, headWidth(config)]);
+    const attention = causalAttention(causalMask(T));
+    let x_ND: tf.Tensor2D = gatherRows(
+      weight(weights, "model.embed_tokens.weight"),
+      tf.reshape(tokens_BT, [B * T]),
+    );
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      x_ND = tf.tidy(() =>
+        decoderBlock(config, blockTensors(config, weights, adapter, layer), x_ND, [B, T], rotation, attention)
+      );
+    }
+    const hidden_ND = rmsNorm(x_ND, weight(weights, "model.norm.weight"), config.rms_norm_eps);
+    return tf.reshape(hidden_ND, [B, T, config.hidden_size]);
+  });
+}
+
+/**
+ * Logits [N, V] of hidden states [N, D]; the embedding matrix again where embeddings are tied. The output layer is not
+ * among those that an adapter adapts, so the adapter changes nothing here.
+ */
+export function outputLogits(
+  config: ModelConfig,
+  weights: Weights,
+  _adapter: Adapter | undefined,
+  hidden_ND: tf.Tensor2D,
+): tf.Tensor2D {
+  return linear(hidden_ND, weight(weights, outputName(config)));
+}
+
+/** The name of the matrix that turns hidden states into logits. */
+export function outputName(config: ModelConfig): string {
+  return config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+}
+
+function weight(weights: Weights, name: string): tf.Tensor {
+  const found = weights[name];
+  if (!found) throw new Error(`Cannot run the decoder: weight ${name} is missing`);
+  return found;
+}
+
+function hasQkvBias(config: ModelConfig): boolean {
+  return config.model_type === "qwen2" || config.attention_bias === true;
+}
+
+function hasOutputBias(config: ModelConfig): boolean {
+  return config.model_type === "llama" && config.attention_bias === true;
+}

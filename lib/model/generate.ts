@@ -1,0 +1,189 @@
+/**
+ * Batched sampling with a KV cache. A row's tokens depend on its context, its stream of uniforms and the weights alone,
+ * up to float rounding: rows are padded, put in batches and taken out of them without a trace.
+ *
+ * Letters as in decoder.ts; U different contexts of a batch, V vocabulary.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { InputError } from "../base/input_error.ts";
+import { decode, type DecoderTensors, openDecoder, prefill } from "./decode_steps.ts";
+import {
+  appendColumns,
+  disposeCache,
+  disposeLayers,
+  gatherCache,
+  type KeyValues,
+  type KvCache,
+  tidyObject,
+} from "./kv_cache.ts";
+import type { Policy } from "./policy.ts";
+import { type CachedContexts, differentChunks, planBatches, type PrefixCache } from "./prefix_cache.ts";
+import { sampleToken } from "./sampling.ts";
+import { stopMatcher } from "./stop_strings.ts";
+
+/** How text is generated. */
+export interface GenerateOptions {
+  maxNewTokens: number;
+  /** 0 is greedy. */
+  temperature: number;
+  topP?: number;
+  topK?: number;
+  /** A row ends with the token that completes one of these in the text of its new tokens. */
+  stopStrings: readonly string[];
+  /** The stream of uniforms in [0, 1) of a row: one is drawn for every token, none when greedy. */
+  random: (row: number) => () => number;
+  /** Rows that go through the model together at most; 64 when left out. */
+  maxBatch?: number;
+  /** Keeps what the contexts left in the KV cache, for a later call whose contexts begin with them. */
+  prefixCache?: PrefixCache;
+  /** Called for every new token. */
+  onToken?: (row: number, token: number) => void;
+}
+
+/** What one row wrote. */
+export interface Generated {
+  /** The new token ids, the one that ended the row included. */
+  tokens: number[];
+  /** Log-prob of each under softmax(logits / temperature) (temperature 1 when greedy), before top-k and top-p. */
+  logprobs: number[];
+  /** A stop string, an end-of-sequence token, or `maxNewTokens`. */
+  stopped: "stop" | "eos" | "length";
+}
+
+/** Columns that are gathered apart before they are merged with the rest of the cache: merging copies all of it. */
+const mergeEvery = 16;
+
+/**
+ * Lets a policy continue every context, and returns the new tokens in the order of the contexts.
+ *
+ * @param contexts Token ids; of any lengths, none empty.
+ * @throws {InputError} when a context with its new tokens does not fit into the model's positions.
+ */
+export async function generate(
+  policy: Policy,
+  contexts: readonly (readonly number[])[],
+  options: GenerateOptions,
+): Promise<Generated[]> {
+  checkContexts(policy, contexts, options);
+  const results = contexts.map((): Generated => ({ tokens: [], logprobs: [], stopped: "length" }));
+  if (options.maxNewTokens === 0 || contexts.length === 0) return results;
+  const { maxBatch = 64, prefixCache, temperature } = options;
+  const longest = Math.max(...contexts.map((context) => context.length));
+  const decoder = openDecoder(policy, longest + options.maxNewTokens);
+  const seen: CachedContexts[] = [];
+  try {
+    for (const { rows, past } of planBatches(policy, contexts, maxBatch, prefixCache)) {
+      const { chunks, places, contexts: different } = differentChunks(rows, contexts, past);
+      const first = prefill(decoder, chunks, past?.cache, temperature);
+      seen.push({ cache: first.cache, contexts: different });
+      const p_UV = await first.p_BV.data() as Float32Array;
+      first.p_BV.dispose();
+      const cache = gatherCache(first.cache, places);
+      if (!prefixCache) disposeCache(seen.pop()!.cache);
+      await continueRows(policy, decoder, { cache, p_UV, places }, rows, contexts, results, options);
+    }
+    prefixCache?.replace(policy, seen.splice(0));
+  } finally {
+    seen.forEach(({ cache }) => disposeCache(cache));
+    decoder.dispose();
+  }
+  return results;
+}
+
+/** Samples a token for every row, feeds it back, and so on until all have ended. Owns and frees the cache. */
+async function continueRows(
+  { config, tokenizer }: Policy,
+  decoder: DecoderTensors,
+  start: { cache: KvCache; p_UV: Float32Array; places: readonly number[] },
+  rows: readonly number[],
+  contexts: readonly (readonly number[])[],
+  results: Generated[],
+  options: GenerateOptions,
+): Promise<void> {
+  const V = config.vocab_size;
+  const endTokens = new Set([config.eos_token_id ?? [], tokenizer.eosTokenId ?? []].flat());
+  const completesStop = stopMatcher(tokenizer, options.stopStrings);
+  const streams = new Map(rows.map((row) => [row, options.random(row)]));
+  const live = new Set(rows);
+  let inBatch = [...rows];
+  let { cache } = start;
+  let recent: KeyValues[] | undefined;
+  let p = start.p_UV;
+  let distribution: (i: number) => number = (i) => start.places[i]!;
+
+  const sampleRow = (row: number, probabilities: Float32Array) => {
+    const result = results[row]!;
+    const uniform = options.temperature === 0 ? 0 : streams.get(row)!();
+    const token = sampleToken(probabilities, uniform, options);
+    result.tokens.push(token);
+    result.logprobs.push(Math.log(probabilities[token]!));
+    options.onToken?.(row, token);
+    if (endTokens.has(token)) result.stopped = "eos";
+    else if (completesStop(result.tokens)) result.stopped = "stop";
+    else if (result.tokens.length < options.maxNewTokens) return;
+    live.delete(row);
+  };
+  const merge = () => {
+    if (!recent) return;
+    const merged = tidyObject(() =>
+      appendColumns(cache, recent!, tf.zeros([inBatch.length, 1, 1, recent![0]!.v_BKCD.shape[2]!]))
+    );
+    disposeLayers(recent);
+    disposeCache(cache);
+    [cache, recent] = [merged, undefined];
+  };
+
+  try {
+    for (let count = 1;; count++) {
+      inBatch.forEach((row, i) => {
+        const at = distribution(i) * V;
+        if (live.has(row)) sampleRow(row, p.subarray(at, at + V));
+      });
+      if (live.size === 0) return;
+      // Engines may answer without leaving the microtask queue; timers and signals run only between macrotasks.
+      if (count % mergeEvery === 1) await new Promise((resolve) => setTimeout(resolve, 0));
+      if (count % mergeEvery === 0 || live.size <= 0.75 * inBatch.length) merge();
+      if (live.size <= 0.75 * inBatch.length) {
+        const staying = inBatch.flatMap((row, i) => live.has(row) ? [i] : []);
+        const gathered = gatherCache(cache, staying);
+        disposeCache(cache);
+        cache = gathered;
+        inBatch = staying.map((i) => inBatch[i]!);
+      }
+      const step = decode(
+        decoder,
+        inBatch.map((row) => results[row]!.tokens.at(-1)!),
+        inBatch.map((row) => contexts[row]!.length + results[row]!.tokens.length - 1),
+        cache,
+        recent,
+        options.temperature,
+      );
+      if (recent) disposeLayers(recent);
+      recent = step.recent;
+      p = await step.p_BV.data() as Float32Array;
+      step.p_BV.dispose();
+      distribution = (i) => i;
+    }
+  } finally {
+    disposeCache(cache);
+    if (recent) disposeLayers(recent);
+  }
+}
+
+function checkContexts(
+  { config }: Policy,
+  contexts: readonly (readonly number[])[],
+  { maxNewTokens }: GenerateOptions,
+): void {
+  contexts.forEach((context, row) => {
+    if (context.length === 0) throw new RangeError(`Cannot generate from context ${row}: it is empty`);
+    if (context.length + maxNewTokens > config.max_position_embeddings) {
+      throw new InputError(
+        `Cannot generate ${maxNewTokens} tokens after the ${context.length} of context ${row}: the model has ` +
+          `${config.max_position_embeddings} positions (max_position_embeddings); shorten the context or ask for fewer tokens`,
+      );
+    }
+  });
+}

@@ -1,0 +1,92 @@
+/**
+ * Log-probs and entropies of the tokens that a batch's mask asks for. Letters: B rows, M model tokens, N = B·M,
+ * V vocabulary, D width.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import type { BatchTensors } from "../learn/batch.ts";
+import { hiddenStates, outputLogits } from "./decoder.ts";
+import { gatherRows } from "./layer_ops.ts";
+import type { Adapter, ModelConfig, Weights } from "./policy.ts";
+
+/**
+ * The logits that predict each row's model tokens: [B, M, V], float32. Hidden states are picked out before the output
+ * layer, so logits of prompt and document tokens are never made. Rows of padding hold some token's logits: mask them.
+ */
+export function modelLogits(
+  config: ModelConfig,
+  weights: Weights,
+  adapter: Adapter | undefined,
+  batch: BatchTensors,
+): tf.Tensor3D {
+  const hidden_BTD = hiddenStates(config, weights, adapter, batch.tokens_BT);
+  const [B, T, D] = hidden_BTD.shape;
+  const M = batch.index_BM.shape[1];
+  const picked_ND = gatherRows(tf.reshape(hidden_BTD, [B * T, D]), tf.reshape(batch.index_BM, [B * M]));
+  return tf.reshape(outputLogits(config, weights, adapter, picked_ND), [B, M, config.vocab_size]);
+}
+
+/**
+ * log softmax(logits / temperature) of the target tokens, [B, M], in nats. Its gradient, (one-hot − softmax) /
+ * temperature, is written out, so that one array of [B, M, V] is kept for it.
+ *
+ * @param logits_BMV [B, M, V], float32.
+ * @param targets_BM [B, M], int32.
+ */
+export function tokenLogprobs(
+  logits_BMV: tf.Tensor3D,
+  targets_BM: tf.Tensor2D,
+  temperature = 1,
+): tf.Tensor2D {
+  const [B, M, V] = logits_BMV.shape;
+  const N = B * M;
+  const targets_N = tf.reshape(targets_BM, [N]);
+  const compute = tf.customGrad((logits, save) => {
+    const scaled_NV = scale(logits as tf.Tensor, temperature);
+    const p_NV = tf.softmax(scaled_NV) as tf.Tensor2D;
+    const at_N = tf.add(targets_N, tf.range(0, N * V, V, "int32")) as tf.Tensor1D;
+    const chosen_N = tf.gather(tf.reshape(scaled_NV, [N * V]), at_N);
+    (save as tf.GradSaveFunc)([p_NV, targets_N]);
+    const gradFunc = (dy_N: tf.Tensor, saved: tf.Tensor[]) => {
+      const [p_NV, targets_N] = saved as [tf.Tensor, tf.Tensor1D];
+      const weight_N1 = tf.reshape(scale(dy_N, temperature), [N, 1]);
+      return tf.mul(tf.sub(tf.oneHot(targets_N, V, 1, 0, "float32"), p_NV), weight_N1);
+    };
+    return { value: tf.sub(chosen_N, logNormaliser(scaled_NV, p_NV)), gradFunc };
+  });
+  return tf.reshape(compute(tf.reshape(logits_BMV, [N, V])), [B, M]);
+}
+
+/**
+ * Entropies of softmax(logits / temperature), [B, M], in nats: H = log Z − Σ p·l. Differentiable: ∂H/∂l = −p·(log p + H).
+ *
+ * @param logits_BMV [B, M, V], float32.
+ */
+export function tokenEntropies(logits_BMV: tf.Tensor3D, temperature = 1): tf.Tensor2D {
+  const [B, M, V] = logits_BMV.shape;
+  const N = B * M;
+  const compute = tf.customGrad((logits, save) => {
+    const scaled_NV = scale(logits as tf.Tensor, temperature);
+    const p_NV = tf.softmax(scaled_NV) as tf.Tensor2D;
+    const mean_N = tf.sum(tf.mul(p_NV, scaled_NV), -1);
+    (save as tf.GradSaveFunc)([p_NV, scaled_NV, mean_N]);
+    const gradFunc = (dy_N: tf.Tensor, saved: tf.Tensor[]) => {
+      const [p_NV, scaled_NV, mean_N] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+      // log p + H = l − Σ p·l: log Z cancels.
+      const weight_N1 = tf.reshape(scale(tf.neg(dy_N), temperature), [N, 1]);
+      return tf.mul(tf.mul(p_NV, tf.sub(scaled_NV, tf.reshape(mean_N, [N, 1]))), weight_N1);
+    };
+    return { value: tf.sub(logNormaliser(scaled_NV, p_NV), mean_N), gradFunc };
+  });
+  return tf.reshape(compute(tf.reshape(logits_BMV, [N, V])), [B, M]);
+}
+
+/** log Z [N] = max l − log max p: exact where a small p would underflow, since max p ≥ 1/V. */
+function logNormaliser(logits_NV: tf.Tensor, p_NV: tf.Tensor): tf.Tensor {
+  return tf.sub(tf.max(logits_NV, -1), tf.log(tf.max(p_NV, -1)));
+}
+
+function scale(x: tf.Tensor, temperature: number): tf.Tensor {
+  return temperature === 1 ? x : tf.mul(x, 1 / temperature);
+}

@@ -1,0 +1,131 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { Evaluation } from "../eval/evaluation.ts";
+import type { Trajectory } from "../rollout/trajectory.ts";
+import { configReference } from "./config_reference.ts";
+import { learningCurve, renderSvg, searchesAgainstExactMatch } from "./plots.ts";
+import { studyPage } from "./study.ts";
+import { evaluationNotes, evaluationRows, markdownTable, textTable, wrapped } from "./tables.ts";
+import { stretches, transcriptHtml, transcriptText } from "./transcript.ts";
+
+const measured = { n: 300, em_se: 0.02, f1: 0.5, model_tokens: 30, valid: 1, unsupported: 0 };
+
+function evaluationWith(grpoSearches: number, ofsdSearches: number): Evaluation {
+  return {
+    rows: [
+      { ...measured, stage: "grpo-1", set: "real", decoding: "greedy", em: 0.9, searches: grpoSearches },
+      { ...measured, stage: "ofsd-1", set: "real", decoding: "greedy", em: 0.88, searches: ofsdSearches },
+    ],
+    recall: { real: { n: 300, em: 0.01 } },
+    teacher: [{
+      stage: "ofsd-1",
+      n: 40,
+      em: 0.8,
+      searches: 1.6,
+      plain_em: 0.82,
+      plain_searches: 2.4,
+      distilled: true,
+    }],
+    rolled_back: [],
+    bounds: { real: { naive: { em: 1, searches: 2.3 }, efficient: { em: 1, searches: 1.6 } } },
+    seconds: { sft: 100, total: 200 },
+    compute: { "grpo-1": 1000, "ofsd-1": 1500 },
+    engine: { name: "cpu", device: "CPU", threads: 1, version: "4.22.0" },
+  };
+}
+
+/** A trajectory whose tokens are the code points of its text. */
+function trajectoryOf(prompt: string, model: string, environment: string): Trajectory {
+  const text = prompt + model + environment;
+  return {
+    questionId: "q",
+    member: 0,
+    tokens: [...text].map((character) => character.codePointAt(0)!),
+    promptLength: prompt.length,
+    mask: [...text].map((_, i) => Number(i >= prompt.length && i < prompt.length + model.length)),
+    logprobs: [],
+    turns: [{
+      kind: "search",
+      span: [prompt.length, prompt.length + model.length],
+      content: "x",
+      documents: [],
+    }],
+    answer: null,
+    stop: "budget",
+    truncatedTokens: 0,
+    droppedTokens: 0,
+    reward: 0,
+    rewards: { exact_match: 0 },
+    correct: false,
+  };
+}
+
+const tokenizer = { decode: (ids: readonly number[]) => String.fromCodePoint(...ids) };
+
+Deno.test("stretches() splits at every change of author and loses nothing", () => {
+  const trajectory = trajectoryOf("Q?\n", "<search>x</search>", "\n<information></information>\n");
+  const parts = stretches(trajectory, tokenizer);
+  assertEquals(parts.map(({ author }) => author), ["prompt", "model", "environment"]);
+  assertEquals(parts.map(({ text }) => text).join(""), tokenizer.decode(trajectory.tokens));
+});
+
+Deno.test("transcriptText() is readable without colour and says the same with it", () => {
+  const trajectory = trajectoryOf("Q?\n", "<search>x</search>", "\n<information></information>\n");
+  const plain = transcriptText(trajectory, tokenizer, { colour: false });
+  assertEquals(
+    plain,
+    "? Q?\n> <search>x</search>\n< <information></information>\n= no answer, wrong; 1 searches, 18 tokens by the model",
+  );
+  // deno-lint-ignore no-control-regex
+  assertEquals(transcriptText(trajectory, tokenizer, { colour: true }).replace(/\x1b\[\d+m/g, ""), plain);
+});
+
+Deno.test("transcriptHtml() escapes what models write", () => {
+  const html = transcriptHtml(trajectoryOf("Q", "<script>alert(1)</script>", ""), tokenizer);
+  assertStringIncludes(html, "&lt;script&gt;");
+  assert(!html.includes("<script>"));
+});
+
+Deno.test("renderSvg() draws the curves and the stage path without a browser", async () => {
+  const rows = [1, 2, 3].map((step) => ({
+    step,
+    stage: step < 3 ? "sft" : "grpo-1",
+    loss: step === 2 ? NaN : 1 / step,
+  }));
+  const curve = await renderSvg(learningCurve(rows, "loss"));
+  assert(curve.startsWith("<svg ") && curve.includes("grpo-1"));
+  const path = await renderSvg(searchesAgainstExactMatch(evaluationWith(2.4, 1.6).rows));
+  assert(path.includes("ofsd-1") && path.includes("real, greedy"));
+});
+
+Deno.test("evaluationRows() and evaluationNotes() say what was measured", () => {
+  const evaluation = evaluationWith(2.4, 1.6);
+  const text = textTable(evaluationRows(evaluation.rows));
+  assertStringIncludes(text, "ofsd-1 · real · greedy  300  0.880");
+  const notes = evaluationNotes(evaluation).join("\n");
+  assertStringIncludes(notes, "naive EM 1.000 with 2.30 searches");
+  assertStringIncludes(notes, "Recall probe on real (search switched off, n = 300): EM 0.010");
+});
+
+Deno.test("studyPage() pairs arms by seed", () => {
+  const page = studyPage([
+    { arm: "search-e1", seed: 1, folder: "a", evaluation: evaluationWith(2.4, 1.6) },
+    { arm: "search-e1", seed: 2, folder: "b", evaluation: evaluationWith(2.2, 1.8) },
+    { arm: "grpo-only", seed: 1, folder: "c", evaluation: evaluationWith(2.4, 2.6) },
+  ], "deno task demo --seeds 1,2");
+  // Searches fell by .8 and .4: mean −.6, standard deviation .283.
+  assert(
+    /search-e1: grpo-1 → ofsd-1 · real · greedy +\| +2 \| +-0.020 ± 0.000 \| +-0.600 ± 0.283/.test(page),
+    page,
+  );
+  assert(/grpo-only ofsd-1 → search-e1 ofsd-1 · real · greedy +\| +1 \|/.test(page), page);
+});
+
+Deno.test("markdownTable() keeps a bar in a cell, wrapped() breaks at 110", () => {
+  assertStringIncludes(markdownTable([["a", "b"], ["x|y", "1"]]), "x\\|y");
+  assert(wrapped("word ".repeat(100)).split("\n").every((line) => line.length <= 110));
+});
+
+Deno.test("configReference() is what docs/config.md holds", async () => {
+  const page = await Deno.readTextFile(new URL("../../docs/config.md", import.meta.url));
+  assertEquals(page, configReference(), "docs/config.md is out of date; run deno task docs");
+});

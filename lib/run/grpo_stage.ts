@@ -1,0 +1,327 @@
+/** GRPO: the policy answers in groups, rewards are centred within the group, and a clipped surrogate is climbed. @module */
+import * as tf from "@tensorflow/tfjs";
+import { pick, randomStream } from "../base/random.ts";
+import { groupAdvantages, mean, standardDeviation } from "../learn/advantage.ts";
+import { type BatchTensors, packPerToken } from "../learn/batch.ts";
+import { grpoLoss, type GrpoOptions } from "../learn/grpo.ts";
+import { rewardTrajectories } from "../learn/reward.ts";
+import { learningRate } from "../learn/schedule.ts";
+import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
+import type { ModelConfig, Policy } from "../model/policy.ts";
+import { modelLogits, tokenEntropies, tokenLogprobs } from "../model/scoring.ts";
+import { rollout } from "../rollout/rollout.ts";
+import { modelTokenCount, type Trajectory } from "../rollout/trajectory.ts";
+import type { Task } from "../world/question_set.ts";
+import { loadCheckpoint } from "./checkpoint.ts";
+import { agentOptions, finishStep, rewardsOf, rolloutMetrics, type Run, tokensOf } from "./run.ts";
+import { writeRollouts } from "./run_folder.ts";
+import { crossEntropyLoss, drawBatch, packedInputs } from "./sft_stage.ts";
+import { type GrpoSettings, grpoSettings, type Stage } from "./stages.ts";
+
+/** The clipped surrogate on packed rows; inputs: tokens, index, targets, mask, old log-probs, advantages [, reference]. */
+export function policyLoss(config: ModelConfig, options: GrpoOptions, temperature: number): Loss {
+  return ({ weights, adapter }, inputs) => {
+    const [tokens_BT, index_BM, targets_BM, mask_BM, oldLogp_BM, advantage_B, refLogp_BM] = inputs;
+    const batch = { tokens_BT, index_BM, targets_BM, mask_BM } as BatchTensors;
+    const logits_BMV = modelLogits(config, weights, adapter, batch);
+    return grpoLoss({
+      logp_BM: tokenLogprobs(logits_BMV, batch.targets_BM, temperature),
+      oldLogp_BM: oldLogp_BM as tf.Tensor2D,
+      refLogp_BM: refLogp_BM as tf.Tensor2D | undefined,
+      advantage_B: advantage_B as tf.Tensor1D,
+      mask_BM: batch.mask_BM,
+      entropy_BM: tokenEntropies(logits_BMV, temperature),
+    }, options);
+  };
+}
+
+/** Trains until the stage's steps are done, from the position in `run.state` on. */
+export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerState): Promise<void> {
+  const { config, policy, state } = run;
+  const settings = grpoSettings(config, stage.occurrence);
+  const trainer = new Trainer(run.engine, policy, {
+    weightDecay: settings.weight_decay,
+    maxGradNorm: settings.max_grad_norm,
+    xla: config.engine.xla,
+  }, optimizer);
+  const reference = settings.beta > 0 ? await referencePolicy(run, settings) : undefined;
+  const { temperature } = config.agent;
+  const losses = {
+    policy: policyLoss(policy.config, lossOptions(run, settings), temperature),
+    rehearsal: crossEntropyLoss(policy.config),
+  };
+  const rehearsals = config.rehearsal.per_step > 0
+    ? await run.data.rehearsals(policy.tokenizer, stage.name)
+    : [];
+  const updates = settings.num_iterations * settings.mini_batches;
+
+  const budget = settings.compute_budget || Infinity;
+  while (state.stageStep < settings.steps && spent(run) < budget) {
+    const started = performance.now();
+    const step = state.stageStep;
+    const time = { generate: 0, search: 0, logprobs: 0, train: 0 };
+
+    // 1. Groups of roll-outs with rewards.
+    const { groups, all } = await sampleGroups(run, stage, settings, time);
+
+    // 2. Advantages: A = (r − mean) / (std + ε) within the group (arXiv 2402.03300, §4.1.2).
+    const rewards = groups.map((group) => group.map(({ reward }) => reward));
+    const { advantages } = groupAdvantages(rewards, {
+      scaleRewards: settings.scale_rewards,
+      epsilon: settings.std_epsilon,
+    });
+    const trajectories = groups.flat();
+    const advantage_B = advantages.flat();
+
+    // 3. Log-probs of the drawn tokens under the policy as it is now, and under the reference.
+    const logprobsStarted = performance.now();
+    const batch = config.engine.micro_batch;
+    const old = await run.scorer.logprobs(policy, trajectories, { temperature, batch });
+    const ref = reference && await run.scorer.logprobs(reference, trajectories, { temperature, batch });
+    state.compute.scored += tokensOf(trajectories) * (ref ? 2 : 1);
+    time.logprobs = performance.now() - logprobsStarted;
+
+    // 4. Optimiser steps.
+    const trainStarted = performance.now();
+    const rows = trajectories.map((trajectory, i): Row => ({
+      tokens: trajectory.tokens,
+      // A roll-out that ended without an answer may be left out of the loss altogether.
+      mask: settings.mask_truncated && trajectory.stop !== "answer"
+        ? trajectory.mask.map(() => 0)
+        : trajectory.mask,
+      advantage: advantage_B[i]!,
+      old: old[i]!,
+      ref: ref?.[i],
+    }));
+    const figures: Record<string, number>[] = [];
+    let rate = 0;
+    for (let update = 0; update < updates; update++) {
+      const part = chunk(rows, settings.mini_batches)[update % settings.mini_batches]!;
+      figures.push(await accumulateRows(trainer, losses.policy, part, settings.aggregation, policy, batch));
+      const demonstrations = drawBatch(rehearsals, step * updates + update, config.rehearsal.per_step, (epoch) =>
+        randomStream(config.seed, stage.name, "rehearsal", epoch));
+      if (demonstrations.length > 0) {
+        const { inputs } = packedInputs(demonstrations, policy.tokenizer.padTokenId, demonstrations.length);
+        const { loss } = await trainer.accumulate("rehearsal", losses.rehearsal, inputs, config.rehearsal.coefficient);
+        figures.at(-1)!["rehearsal/loss"] = loss!;
+        state.compute.trained += demonstrations.reduce((sum, { tokens }) => sum + tokens.length, 0);
+      }
+      rate = learningRate(step * updates + update, {
+        lr: settings.learning_rate,
+        warmupRatio: settings.warmup_ratio,
+        totalSteps: settings.steps * updates,
+        schedule: settings.schedule,
+      });
+      figures.at(-1)!.grad_norm = await trainer.apply(rate);
+    }
+    state.compute.trained += tokensOf(trajectories) * settings.num_iterations;
+    time.train = performance.now() - trainStarted;
+
+    await writeRollouts(run.folder, state.step + 1, all);
+    await finishStep(run, stage, settings.steps, trainer.optimizer, {
+      ...rewardMetrics(all, settings.group_size),
+      ...rolloutMetrics(all),
+      ...meanOf(figures),
+      ...samplingDifference(trajectories, old),
+      learning_rate: rate,
+      num_tokens: tokensOf(all),
+      "time/generate": time.generate / 1000,
+      "time/search": time.search / 1000,
+      "time/logprobs": time.logprobs / 1000,
+      "time/train": time.train / 1000,
+      step_time: (performance.now() - started) / 1000,
+    });
+  }
+  trainer.dispose();
+  if (reference) tf.dispose([reference.weights, reference.adapter?.weights ?? {}]);
+}
+
+/** A row of the policy loss. */
+interface Row {
+  tokens: readonly number[];
+  mask: readonly number[];
+  advantage: number;
+  old: readonly number[];
+  ref: readonly number[] | undefined;
+}
+
+/**
+ * Samples a step's groups. With dynamic sampling (arXiv 2503.14476, §3.2) groups whose rewards are all equal are dropped
+ * and others drawn, three times at most; `all` holds the dropped ones too.
+ */
+async function sampleGroups(
+  run: Run,
+  stage: Stage,
+  settings: GrpoSettings,
+  time: { generate: number; search: number },
+): Promise<{ groups: Trajectory[][]; all: Trajectory[] }> {
+  const { config, state } = run;
+  const step = state.stageStep;
+  const all: Trajectory[] = [];
+  const kept: Trajectory[][] = [];
+  for (let attempt = 0; attempt < (settings.dynamic_sampling ? 4 : 1); attempt++) {
+    const missing = settings.questions_per_step - kept.length;
+    if (missing === 0) break;
+    const tasks = attempt === 0
+      ? trainTasks(run, stage, step, missing)
+      : freshTasks(run, missing, all, randomStream(config.seed, stage.name, "again", step, attempt));
+    const groups = await rolloutGroups(run, stage, tasks, settings.group_size, time);
+    all.push(...groups.flat());
+    const useful = settings.dynamic_sampling
+      ? groups.filter((group) => group.some(({ reward }) => reward !== group[0]!.reward))
+      : groups;
+    kept.push(...useful);
+  }
+  // Where no group at all tells right from wrong, the step goes on with what there is: its gradient is zero.
+  return { groups: kept.length > 0 ? kept : [all.slice(0, settings.group_size)], all };
+}
+
+/** The tasks of one step: the training questions in an order of their own for every stage and epoch. */
+export function trainTasks(run: Run, stage: Stage, step: number, count: number): Task[] {
+  return drawBatch(run.data.train, step, count, (epoch) =>
+    randomStream(run.config.seed, stage.name, "questions", epoch));
+}
+
+function freshTasks(run: Run, count: number, seen: readonly Trajectory[], random: () => number): Task[] {
+  const ids = new Set(seen.map(({ questionId }) => questionId));
+  const others = run.data.train.filter(({ question }) => !ids.has(question.id));
+  const pool = others.length >= count ? others : run.data.train;
+  const drawn = new Set<Task>();
+  while (drawn.size < Math.min(count, pool.length)) drawn.add(pick(pool, random));
+  return [...drawn];
+}
+
+/** Rolls every task out `size` times at the agent's temperature and rewards the trajectories; one list a task. */
+export async function rolloutGroups(
+  run: Run,
+  stage: Stage,
+  tasks: readonly Task[],
+  size: number,
+  time: { generate: number; search: number },
+): Promise<Trajectory[][]> {
+  const { config, state } = run;
+  const step = state.stageStep;
+  const requests = tasks.flatMap((task) => Array.from({ length: size }, (_, member) => ({ ...task, member })));
+  const trajectories = await rollout(run.policy, requests, {
+    agent: agentOptions(config),
+    temperature: config.agent.temperature,
+    random: (question, member) => randomStream(config.seed, stage.name, "rollout", step, question.id, member),
+    maxBatch: config.engine.rollout_batch,
+    time,
+  });
+  state.compute.generated += tokensOf(trajectories);
+  await rewardTrajectories(trajectories, requests.map(({ question }) => question), rewardsOf(run));
+  return tasks.map((_, i) => trajectories.slice(i * size, (i + 1) * size));
+}
+
+/**
+ * Adds the gradient of one optimiser step, a micro-batch at a time. Each is weighted by its share of what the aggregation
+ * divides by (tokens, or rows), so that the sum equals the loss of the whole.
+ */
+async function accumulateRows(
+  trainer: Trainer,
+  loss: Loss,
+  rows: readonly Row[],
+  aggregation: GrpoSettings["aggregation"],
+  policy: Policy,
+  batch: number,
+): Promise<Record<string, number>> {
+  const size = (part: readonly Row[]) =>
+    aggregation === "bnpo" || aggregation === "dapo"
+      ? part.reduce((sum, row) => sum + row.mask.reduce((count, m) => count + m, 0), 0)
+      : part.length;
+  const figures: Record<string, number> = {};
+  for (let start = 0; start < rows.length; start += batch) {
+    const part = rows.slice(start, start + batch);
+    const share = size(part) / Math.max(1, size(rows));
+    const { packed, inputs } = packedInputs(part, policy.tokenizer.padTokenId, part.length);
+    const perToken = (values: (row: Row) => readonly number[]) =>
+      tf.tensor2d(packPerToken(packed, part, part.map(values)), [packed.B, packed.M]);
+    inputs.push(perToken((row) => row.old), tf.tensor1d(part.map((row) => row.advantage)));
+    if (part[0]!.ref) inputs.push(perToken((row) => row.ref!));
+    const got = await trainer.accumulate("policy", loss, inputs, share);
+    for (const [name, value] of Object.entries(got)) figures[name] = (figures[name] ?? 0) + share * value;
+  }
+  return figures;
+}
+
+async function referencePolicy(run: Run, settings: GrpoSettings): Promise<Policy> {
+  const name = settings.reset_reference ? run.state.stageStart : run.state.firstReference ?? run.state.stageStart;
+  const { policy, optimizer } = await loadCheckpoint(`${run.folder}/checkpoints/${name}`);
+  if (optimizer) tf.dispose([optimizer.m, optimizer.v]);
+  return policy;
+}
+
+function lossOptions({ config }: Run, settings: GrpoSettings): GrpoOptions {
+  return {
+    aggregation: settings.aggregation,
+    importance: settings.importance,
+    loss: settings.loss,
+    epsilonLow: settings.epsilon_low,
+    epsilonHigh: settings.epsilon_high,
+    delta: settings.delta,
+    beta: settings.beta,
+    entropyCoefficient: settings.entropy_coefficient,
+    maxCompletionLength: (config.agent.max_turns + 1) * config.agent.max_new_tokens,
+  };
+}
+
+/** Tokens spent since the warm start, a generated or scored one counted once, a trained one three times. */
+export function spent({ state }: Run): number {
+  const { generated, scored, trained } = state.compute;
+  return generated + scored + 3 * trained;
+}
+
+function rewardMetrics(trajectories: readonly Trajectory[], size: number): Record<string, number> {
+  const groups = Array.from(
+    { length: trajectories.length / size },
+    (_, i) => trajectories.slice(i * size, (i + 1) * size).map(({ reward }) => reward),
+  );
+  const { fracRewardZeroStd } = groupAdvantages(groups, { scaleRewards: "none", epsilon: 0 });
+  const parts = Object.keys(trajectories[0]!.rewards).map((name) => [
+    `rewards/${name}/mean`,
+    mean(trajectories.map(({ rewards }) => rewards[name]!)),
+  ]);
+  return {
+    reward: mean(groups.flat()),
+    reward_std: mean(groups.map(standardDeviation)),
+    frac_reward_zero_std: fracRewardZeroStd,
+    ...Object.fromEntries(parts),
+  };
+}
+
+/** |log-prob of the sampler − log-prob of the trainer| over all model tokens. */
+function samplingDifference(trajectories: readonly Trajectory[], old: readonly number[][]): Record<string, number> {
+  let sum = 0;
+  let most = 0;
+  let count = 0;
+  trajectories.forEach((trajectory, i) => {
+    let k = 0;
+    trajectory.mask.forEach((m, t) => {
+      if (m === 0) return;
+      const difference = Math.abs(trajectory.logprobs[t]! - old[i]![k++]!);
+      sum += difference;
+      most = Math.max(most, difference);
+    });
+    count += modelTokenCount(trajectory);
+  });
+  return {
+    "sampling/sampling_logp_difference/mean": sum / count,
+    "sampling/sampling_logp_difference/max": most,
+  };
+}
+
+/** The items in `parts` runs of nearly equal length. */
+export function chunk<T>(items: readonly T[], parts: number): T[][] {
+  return Array.from({ length: parts }, (_, i) =>
+    items.slice(Math.round(i * items.length / parts), Math.round((i + 1) * items.length / parts)));
+}
+
+/** The mean of each figure over the records that have it. */
+export function meanOf(records: readonly Record<string, number>[]): Record<string, number> {
+  const names = [...new Set(records.flatMap((record) => Object.keys(record)))];
+  return Object.fromEntries(names.map((name) => {
+    const values = records.filter((record) => name in record).map((record) => record[name]!);
+    return [name, values.reduce((a, b) => a + b, 0) / values.length];
+  }));
+}

@@ -1,0 +1,262 @@
+/**
+ * Search-E1 (arXiv 2605.22511) from the first step to the last file: a warm start, then rounds of plain GRPO and of offline
+ * self-distillation, with an evaluation after every stage.
+ *
+ *     deno task demo
+ *     deno task train --config data/presets/demo.toml --out runs/mine
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs";
+import { writeWhole } from "../base/files.ts";
+import type { Engine } from "../engine/open_engine.ts";
+import { evaluate } from "../eval/evaluate.ts";
+import type { Evaluation } from "../eval/evaluation.ts";
+import { createDetectors } from "../learn/detectors.ts";
+import { Scorer } from "../learn/scorer.ts";
+import type { OptimizerState } from "../learn/trainer.ts";
+import { tasksOf } from "../world/question_set.ts";
+import { checkpointName, latestCheckpoint, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
+import type { Config } from "./config.ts";
+import { firstPolicy } from "./first_policy.ts";
+import { grpoStage } from "./grpo_stage.ts";
+import { openMetrics, readMetrics } from "./metrics.ts";
+import { ofsdStage } from "./ofsd_stage.ts";
+import type { ProgressEvent } from "./progress.ts";
+import { agentOptions, Interrupted, type Run, spend, throwIfAsked, writeCheckpoint } from "./run.ts";
+import { openRunData } from "./run_data.ts";
+import {
+  describeRun,
+  lockRunFolder,
+  readEnvironment,
+  runPaths,
+  writeEvaluation,
+  writeEvaluationRollouts,
+} from "./run_folder.ts";
+import { sftStage } from "./sft_stage.ts";
+import { type Stage, stagesOf } from "./stages.ts";
+import { openEvents } from "./tensorboard.ts";
+
+/** What a run needs beside its config. */
+export interface RunOptions {
+  config: Config;
+  /** The run folder; it is made when missing. */
+  folder: string;
+  engine: Engine;
+  /** Go on from the newest checkpoint; where there is none yet, start over. */
+  resume?: boolean;
+  /** Stops the run after the step under way, with a checkpoint. */
+  signal?: AbortSignal;
+  onProgress?: (event: ProgressEvent) => void;
+  /** When the process started, by `performance.now()`; for the total time. */
+  startedAt?: number;
+  /** Seconds of that which went into a download. */
+  downloadSeconds?: number;
+  /** Writes what people read, once everything is measured. */
+  report?: (folder: string) => Promise<void>;
+}
+
+/** How a run ended. */
+export interface RunResult {
+  evaluation: Evaluation;
+  /** False when it was asked to stop; `resume` goes on. */
+  finished: boolean;
+}
+
+/** Trains through all stages of the config, measures after each, and writes the run folder. */
+export async function runSearchE1(options: RunOptions): Promise<RunResult> {
+  const lock = await lockRunFolder(options.folder);
+  try {
+    const { run, optimizer } = await openRun(options);
+    try {
+      await allStages(run, optimizer);
+      await finish(run, options);
+      return { evaluation: run.state.evaluation, finished: true };
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      return { evaluation: run.state.evaluation, finished: false };
+    } finally {
+      run.metrics.close();
+      run.events.close();
+      run.scorer.dispose();
+      tf.dispose([run.policy.weights, run.policy.adapter?.weights ?? {}]);
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+/** The paper's page: SFT, then GRPO and OFSD in turns; after each stage a validation, a gate and a checkpoint. */
+async function allStages(run: Run, optimizer: OptimizerState | undefined): Promise<void> {
+  const { state } = run;
+  const stages = stagesOf(run.config);
+  while (state.stageIndex < stages.length) {
+    const stage = stages[state.stageIndex]!;
+    if (stage.kind === "grpo") state.firstReference ??= state.stageStart;
+
+    if (stage.kind === "sft") await sftStage(run, stage, optimizer);
+    if (stage.kind === "grpo") await grpoStage(run, stage, optimizer);
+    if (stage.kind === "ofsd") await ofsdStage(run, stage, optimizer);
+    optimizer = undefined;
+    spend(run, stage.name);
+    // Evaluations change nothing, so a run that is stopped during one goes on from here.
+    if (state.stageStep > 0) await writeCheckpoint(run, undefined);
+
+    if (stage.kind === "ofsd") await gate(run, stage);
+    else state.validation = (await measure(run, run.data.validation, "greedy")).measured;
+    await measureHeldout(run, stage);
+
+    state.stageIndex++;
+    state.stageStep = 0;
+    state.stageStart = checkpointName(state.step);
+    const { em, searches } = state.validation!;
+    const better = !state.best || em > state.best.em || (em === state.best.em && searches < state.best.searches);
+    if (better) state.best = { checkpoint: state.stageStart, stage: stage.name, em, searches };
+    await writeCheckpoint(run, undefined);
+    await writeWhole(runPaths(run.folder).best, JSON.stringify(state.best, null, 2) + "\n");
+  }
+}
+
+/** Takes an OFSD stage back when it lowered validation EM by more than `gate_margin`. */
+async function gate(run: Run, stage: Stage): Promise<void> {
+  const { state } = run;
+  const before = state.validation;
+  const after = (await measure(run, run.data.validation, "greedy")).measured;
+  if (!before || after.em >= before.em - run.config.ofsd.gate_margin) {
+    state.validation = after;
+    return;
+  }
+  run.onProgress({
+    kind: "note",
+    text: `${stage.name}: validation EM fell from ${before.em.toFixed(3)} to ${after.em.toFixed(3)}, by more than ` +
+      `ofsd.gate_margin = ${run.config.ofsd.gate_margin}: the stage is rolled back`,
+  });
+  const { policy } = await loadCheckpoint(`${run.folder}/checkpoints/${state.stageStart}`);
+  tf.dispose([run.policy.weights, run.policy.adapter?.weights ?? {}]);
+  run.policy = policy;
+  state.evaluation.rolled_back.push(stage.name);
+}
+
+/** One row for every held-out set and decoding. They are reported and choose nothing. */
+async function measureHeldout(run: Run, stage: Stage): Promise<void> {
+  const rows: Evaluation["rows"] = [];
+  for (const set of run.data.heldout) {
+    for (const decoding of run.config.evaluate.sampled ? ["greedy", "sampled"] as const : ["greedy"] as const) {
+      const { measured, trajectories } = await measure(run, set, decoding);
+      rows.push({ stage: stage.name, set: set.name, decoding, ...measured });
+      if (decoding === "greedy") await writeEvaluationRollouts(run.folder, stage.name, set.name, trajectories);
+    }
+  }
+  run.state.evaluation.rows.push(...rows);
+  for (const { set, decoding, em, searches } of rows) {
+    if (decoding !== "greedy") continue;
+    run.onProgress({ kind: "note", text: `${stage.name} · ${set}: EM ${em.toFixed(3)}, ${searches.toFixed(2)} searches` });
+  }
+  spend(run, "evaluate");
+}
+
+async function measure(
+  run: Run,
+  set: Run["data"]["validation"],
+  decoding: "greedy" | "sampled",
+  { searchOff = false, n = Infinity }: { searchOff?: boolean; n?: number } = {},
+) {
+  const { config } = run;
+  const name = `${searchOff ? "recall" : "evaluate"} ${set.name} ${decoding}`;
+  const result = await evaluate(run.policy, tasksOf(set).slice(0, n), {
+    agent: agentOptions(config),
+    decoding,
+    temperature: config.agent.temperature,
+    seed: config.seed,
+    searchOff,
+    maxBatch: config.engine.rollout_batch,
+    onTurn: (done, total) => run.onProgress({ kind: "step", stage: name, done, total }),
+  });
+  await throwIfAsked(run);
+  return result;
+}
+
+/** The recall probe and the last files. */
+async function finish(run: Run, { report }: RunOptions): Promise<void> {
+  const { evaluation } = run.state;
+  const n = run.config.evaluate.recall_n;
+  for (const set of n > 0 ? run.data.heldout : []) {
+    const { measured } = await measure(run, set, "greedy", { searchOff: true, n });
+    evaluation.recall[set.name] = { n: measured.n, em: measured.em };
+  }
+  spend(run, "evaluate");
+  await writeEvaluation(run.folder, evaluation);
+  await report?.(run.folder);
+  spend(run, "report");
+  await writeEvaluation(run.folder, evaluation);
+}
+
+/** Opens the run folder at its newest checkpoint, or at the start. */
+async function openRun(
+  { config, folder, engine, resume, signal, onProgress, startedAt, downloadSeconds = 0 }: RunOptions,
+): Promise<{ run: Run; optimizer: OptimizerState | undefined }> {
+  const began = startedAt ?? performance.now();
+  const paths = runPaths(folder);
+  const data = await openRunData(config);
+  const newest = resume ? await latestCheckpoint(folder) : undefined;
+  const saved = newest ? await loadCheckpoint(`${folder}/checkpoints/${newest}`) : undefined;
+  if (!saved) await describeRun(folder, config, await readEnvironment(engine));
+  const state = saved?.state ?? firstState(engine);
+  const run: Run = {
+    config,
+    folder,
+    engine,
+    data,
+    policy: saved?.policy ?? await firstPolicy(config, data),
+    state,
+    scorer: new Scorer(engine),
+    metrics: await openMetrics(paths.metrics, state.metricsBytes),
+    events: await openEvents(paths.events, state.eventsBytes),
+    detectors: createDetectors(),
+    signal,
+    onProgress: onProgress ?? (() => {}),
+    // The download is accounted for apart.
+    lastTick: began + 1000 * downloadSeconds,
+  };
+  state.evaluation.seconds.download = (state.evaluation.seconds.download ?? 0) + downloadSeconds;
+  if (saved) {
+    for (const row of await readMetrics(paths.metrics)) run.detectors.observe(row);
+    run.onProgress({ kind: "note", text: `Goes on from ${newest}` });
+  } else {
+    state.evaluation.bounds = await data.bounds();
+    for (const [set, { naive, efficient }] of Object.entries(state.evaluation.bounds)) {
+      run.onProgress({
+        kind: "note",
+        text: `Scripted bounds · ${set}: naive EM ${naive.em.toFixed(3)}, ${naive.searches.toFixed(2)} searches; ` +
+          `efficient EM ${efficient.em.toFixed(3)}, ${efficient.searches.toFixed(2)} searches`,
+      });
+    }
+    await writeCheckpoint(run, undefined);
+  }
+  spend(run, "setup");
+  return { run, optimizer: saved?.optimizer };
+}
+
+function firstState({ name, device, threads, version }: Engine): TrainingState {
+  return {
+    step: 0,
+    stageIndex: 0,
+    stageStep: 0,
+    stageStart: checkpointName(0),
+    firstReference: null,
+    metricsBytes: 0,
+    eventsBytes: 0,
+    compute: { generated: 0, scored: 0, trained: 0 },
+    evaluation: {
+      rows: [],
+      recall: {},
+      teacher: [],
+      rolled_back: [],
+      bounds: {},
+      seconds: {},
+      engine: { name, device, threads, version },
+    },
+    best: null,
+    validation: null,
+  };
+}

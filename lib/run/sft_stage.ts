@@ -1,0 +1,97 @@
+/** SFT: the warm start on demonstrations, some of which carry a privileged block. @module */
+import { batchTensors, packBatch, type Sequence } from "../learn/batch.ts";
+import { learningRate } from "../learn/schedule.ts";
+import { sftLoss } from "../learn/sft.ts";
+import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
+import { modelLogits, tokenLogprobs } from "../model/scoring.ts";
+import type { ModelConfig } from "../model/policy.ts";
+import { randomStream, shuffled } from "../base/random.ts";
+import { finishStep, type Run } from "./run.ts";
+import type { Stage } from "./stages.ts";
+
+/** Cross-entropy on the tokens that a demonstration's model wrote; inputs are those of `packedInputs`. */
+export function crossEntropyLoss(config: ModelConfig): Loss {
+  return ({ weights, adapter }, [tokens_BT, index_BM, targets_BM, mask_BM]) => {
+    const batch = { tokens_BT, index_BM, targets_BM, mask_BM } as ReturnType<typeof batchTensors>;
+    const logits_BMV = modelLogits(config, weights, adapter, batch);
+    const logp_BM = tokenLogprobs(logits_BMV, batch.targets_BM);
+    return { loss: sftLoss(logp_BM, batch.mask_BM), metrics: {} };
+  };
+}
+
+/** The tensors of sequences packed into one batch: tokens, index, targets, mask. */
+export function packedInputs(sequences: readonly Sequence[], padTokenId: number, rows: number) {
+  const packed = packBatch(sequences, { padTokenId, rows, lengthBucket: 16, maskBucket: 16 });
+  const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packed);
+  return { packed, inputs: [tokens_BT, index_BM, targets_BM, mask_BM] };
+}
+
+/** Trains through the phases of `config.sft`, from the position in `run.state` on. */
+export async function sftStage(run: Run, stage: Stage, optimizer?: OptimizerState): Promise<void> {
+  const { config, policy, state } = run;
+  const { sft } = config;
+  const trainer = new Trainer(run.engine, policy, {
+    weightDecay: sft.weight_decay,
+    maxGradNorm: sft.max_grad_norm,
+    xla: config.engine.xla,
+  }, optimizer);
+  const total = sft.phases.reduce((sum, phase) => sum + phase.steps, 0);
+  const loss = crossEntropyLoss(policy.config);
+  let phaseStart = 0;
+  for (const [index, phase] of sft.phases.entries()) {
+    const phaseEnd = phaseStart + phase.steps;
+    if (state.stageStep < phaseEnd) {
+      const demonstrations = await run.data.demonstrations(
+        policy.tokenizer,
+        `${stage.name}/${index}`,
+        phase.hinted_share,
+      );
+      while (state.stageStep < phaseEnd) {
+        const started = performance.now();
+        const phaseStep = state.stageStep - phaseStart;
+        const sequences = drawBatch(
+          demonstrations,
+          phaseStep,
+          sft.batch,
+          (epoch) => randomStream(config.seed, stage.name, "order", index, epoch),
+        );
+        const rate = learningRate(phaseStep, {
+          lr: phase.learning_rate,
+          warmupRatio: sft.warmup_ratio,
+          totalSteps: phase.steps,
+          schedule: sft.schedule,
+        });
+        const { inputs } = packedInputs(sequences, policy.tokenizer.padTokenId, sft.batch);
+        const figures = await trainer.accumulate("sft", loss, inputs);
+        const gradNorm = await trainer.apply(rate);
+        await finishStep(run, stage, total, trainer.optimizer, {
+          loss: figures.loss!,
+          grad_norm: gradNorm,
+          learning_rate: rate,
+          num_tokens: sequences.reduce((sum, { tokens }) => sum + tokens.length, 0),
+          step_time: (performance.now() - started) / 1000,
+        });
+      }
+    }
+    phaseStart = phaseEnd;
+  }
+  trainer.dispose();
+}
+
+/** The items of one step: `count` at a time from the items shuffled anew each epoch. */
+export function drawBatch<T>(
+  items: readonly T[],
+  step: number,
+  count: number,
+  random: (epoch: number) => () => number,
+): T[] {
+  const out: T[] = [];
+  for (let position = step * count; out.length < count;) {
+    const epoch = Math.floor(position / items.length);
+    const offset = position % items.length;
+    const taken = shuffled(items, random(epoch)).slice(offset, offset + count - out.length);
+    out.push(...taken);
+    position += taken.length;
+  }
+  return out;
+}

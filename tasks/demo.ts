@@ -1,0 +1,112 @@
+/** `deno task demo`: the whole loop on real facts; with --seeds and --control a small study in docs/results.md. */
+import { InputError, nearestName } from "../lib/base/input_error.ts";
+import type { Engine } from "../lib/engine/open_engine.ts";
+import type { Evaluation } from "../lib/eval/evaluation.ts";
+import { studyPage, type StudyRun } from "../lib/report/study.ts";
+import { type Config, loadConfig } from "../lib/run/config.ts";
+import { differentKey, freeRunFolder, readEvaluation, runState } from "../lib/run/run_folder.ts";
+import { commonFlags, runTask, settings } from "./command_line.ts";
+import { interruption } from "./interruption.ts";
+import { prepareEngine } from "./prepare_engine.ts";
+import { runOnce } from "./run_once.ts";
+import { writeDocument } from "./write_document.ts";
+
+/** Arms beside the method itself; `{compute}` stands for the tokens that the method spent with the same seed. */
+const controls: Readonly<Record<string, readonly string[]>> = {
+  "grpo-only": [`stages=["sft","grpo","grpo"]`, "grpo.steps=[10,100]", "grpo.compute_budget={compute}"],
+  "no-rehearsal": ["rehearsal.per_step=0"],
+  "grpo-only-no-rehearsal": [
+    `stages=["sft","grpo","grpo"]`,
+    "grpo.steps=[10,100]",
+    "grpo.compute_budget={compute}",
+    "rehearsal.per_step=0",
+  ],
+  "shuffled-sibling": ["ofsd.arm=shuffled-sibling"],
+  "no-privilege": ["ofsd.arm=no-privilege"],
+  "rejection-sft": ["ofsd.arm=rejection-sft"],
+  "lora": ["ofsd.train=lora"],
+};
+
+const preset = "data/presets/demo.toml";
+const flags = {
+  seeds: { kind: "text", value: "1,2,3", about: "Run once a seed and write docs/results.md" },
+  control: {
+    kind: "text",
+    value: "NAMES",
+    about: `Also run these, by comma: ${Object.keys(controls).join(", ")}`,
+  },
+  ...commonFlags,
+} as const;
+
+await runTask("demo", `Trains a small search agent on real facts (${preset}).`, flags, async (given) => {
+  const out = given.out?.replace(/\/+$/, "") ?? "runs/demo";
+  const seeds = given.seeds?.split(",").map(Number);
+  if (seeds?.some((seed) => !Number.isInteger(seed) || seed < 0)) {
+    throw new InputError(`Cannot use --seeds ${given.seeds}: write integers by comma, such as 1,2,3`);
+  }
+  const arms = given.control?.split(",") ?? [];
+  for (const arm of arms) refuseUnknownArm(arm);
+  const load = (...more: string[]) => loadConfig(given.config ?? preset, [...settings(given), ...more]);
+  const config = await load();
+  const { engine, downloadSeconds } = await prepareEngine(config);
+  const { signal, stop } = interruption();
+  try {
+    if (!seeds && arms.length === 0) {
+      const { folder, state } = await freeRunFolder(out, config);
+      if (state === "unfinished") console.log(`Going on with the unfinished run in ${folder}`);
+      const resume = state === "unfinished";
+      return await runOnce({ config, folder, engine, resume, signal, startedAt: 0, downloadSeconds })
+        ? 0
+        : 130;
+    }
+    const runs: StudyRun[] = [];
+    for (const seed of seeds ?? [config.seed]) {
+      let compute = 0;
+      for (const arm of ["search-e1", ...arms]) {
+        const sets = (controls[arm] ?? []).map((set) => set.replace("{compute}", String(compute)));
+        const folder = `${out}-${arm}-seed-${seed}`;
+        const evaluation = await studyRun(await load(...sets, `seed=${seed}`), folder, engine, signal);
+        if (!evaluation) return 130;
+        if (arm === "search-e1") compute = Math.max(...Object.values(evaluation.compute));
+        runs.push({ arm, seed, folder, evaluation });
+      }
+    }
+    const command = ["deno task demo", ...Deno.args].join(" ");
+    const page = `${given.out ? `${out}-` : "docs/"}results.md`;
+    await writeDocument(page, studyPage(runs, command));
+    console.log(`\n${runs.length} runs compared in ${page}`);
+    return 0;
+  } finally {
+    stop();
+    engine.close();
+  }
+});
+
+/** Runs one arm with one seed, or takes it from its folder when it is finished. */
+async function studyRun(
+  config: Config,
+  folder: string,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<Evaluation | undefined> {
+  const state = await runState(folder);
+  const different = state === "new" ? undefined : await differentKey(folder, config);
+  if (different) {
+    throw new InputError(
+      `Cannot use ${folder}: its run has another ${different}; remove it or choose another --out`,
+    );
+  }
+  console.log(`\n${folder}${state === "finished" ? " is finished; its figures are used" : ""}`);
+  if (state === "finished") return await readEvaluation(folder);
+  const resume = state === "unfinished";
+  return await runOnce({ config, folder, engine, resume, signal, startedAt: performance.now() });
+}
+
+function refuseUnknownArm(arm: string): void {
+  const known = Object.keys(controls);
+  if (known.includes(arm)) return;
+  const near = nearestName(arm, known);
+  throw new InputError(
+    `Cannot use --control ${arm}: ${near ? `did you mean ${near}?` : `known are ${known.join(", ")}`}`,
+  );
+}
