@@ -101,7 +101,6 @@ export function parseFlags<F extends Record<string, Flag>>(
     if (given.includes("")) {
       throw new InputError(`Cannot use --${key}: give a value, --${key} ${flags[key]!.value}`);
     }
-    if (flags[key]!.kind === "text" && given.length > 1) throw new InputError(`Cannot use --${key} twice`);
   }
   return parsed as unknown as FlagValues<F>;
 }

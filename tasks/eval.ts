@@ -4,6 +4,7 @@ import { evaluate } from "../lib/eval/evaluate.ts";
 import type { EvaluationRow } from "../lib/eval/evaluation.ts";
 import { evaluationRows, textTable } from "../lib/report/tables.ts";
 import { agentOptions } from "../lib/run/run.ts";
+import { tasksOf } from "../lib/world/question_set.ts";
 import { runTask } from "./command_line.ts";
 import { openPolicy, policyFlags } from "./open_policy.ts";
 
@@ -17,7 +18,7 @@ await runTask("eval", "Measures a trained policy on its held-out sets.", flags, 
   const rows: EvaluationRow[] = [];
   for (const set of data.heldout) {
     for (const decoding of config.evaluate.sampled ? ["greedy", "sampled"] as const : ["greedy"] as const) {
-      const { measured } = await evaluate(policy, set, {
+      const { measured } = await evaluate(policy, tasksOf(set), {
         agent: agentOptions(config),
         decoding,
         temperature: config.agent.temperature,

@@ -5,10 +5,11 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { InputError, nearestName } from "../base/input_error.ts";
-import { type Engine, type EngineName, engineNames } from "./engine.ts";
+import { type CompiledStep, type Engine, type EngineName, engineNames } from "./engine.ts";
 import { loadFirstLibrary } from "./load_library.ts";
 import { openTensorflowBackend } from "./tensorflow_backend.ts";
-import { plainStep } from "./traced_function.ts";
+import { plainStep, tracedStep } from "./traced_function.ts";
+import { findAdapter } from "./webgpu_adapter.ts";
 import { registerWasmKernels } from "./wasm_kernels/register.ts";
 
 export type { CompiledStep, CompileOptions, Engine, EngineName, Step } from "./engine.ts";
@@ -50,7 +51,7 @@ export async function openEngine(options: OpenEngineOptions = {}): Promise<Engin
         `Cannot open engine "${engine}"; ${near ? `did you mean "${near}"?` : `choose one of ${choices}`}`,
       );
     }
-    return await open(engine, threads, []);
+    return await open(engine, threads, [], true);
   }
   const notes: string[] = [];
   for (const name of engineNames) {
@@ -64,33 +65,43 @@ export async function openEngine(options: OpenEngineOptions = {}): Promise<Engin
   throw new Error("Cannot open any engine"); // cpu always opens
 }
 
-async function open(name: EngineName, threads: number | undefined, notes: string[]): Promise<Engine> {
-  const openers = { tensorflow: openTensorflow, webgpu: openTensorflow, wasm: openWasm, cpu: openCpu };
-  return await openers[name](threads, notes);
+async function open(
+  name: EngineName,
+  threads: number | undefined,
+  notes: string[],
+  allowSoftware = false,
+): Promise<Engine> {
+  switch (name) {
+    case "tensorflow": {
+      const loaded = await loadFirstLibrary();
+      const { backend, threads: count } = await openTensorflowBackend(loaded, threads);
+      await useBackend(name);
+      const device = backend.isUsingGpuDevice ? backend.binding.deviceName : "CPU";
+      const version = `libtensorflow ${loaded.version}`;
+      return engineOf(name, device, count, version, notes, (...step) => tracedStep(backend, ...step));
+    }
+    case "webgpu": {
+      const device = await findAdapter(allowSoftware);
+      await import("@tensorflow/tfjs-backend-webgpu");
+      await useBackend(name);
+      return engineOf(name, device, 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
+    }
+    case "wasm": {
+      await import("@tensorflow/tfjs-backend-wasm");
+      await useBackend(name);
+      await registerWasmKernels();
+      return engineOf(name, "CPU", 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
+    }
+    case "cpu":
+      await useBackend(name);
+      return engineOf(name, "CPU", 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
+  }
 }
 
-async function openTensorflow(threads: number | undefined, notes: string[]): Promise<Engine> {
-  const loaded = await loadFirstLibrary();
-  const { backend, threads: count } = await openTensorflowBackend(loaded, threads);
-  await use("tensorflow");
-  const device = backend.isUsingGpuDevice ? backend.binding.deviceName : "CPU";
-  return engineOf("tensorflow", device, count, loaded.version, notes);
-}
-
-async function openWasm(_threads: number | undefined, notes: string[]): Promise<Engine> {
-  const wasm = await import("@tensorflow/tfjs-backend-wasm");
-  await use("wasm");
-  await registerWasmKernels();
-  return engineOf("wasm", "CPU", 1, wasm.version_wasm, notes);
-}
-
-async function openCpu(_threads: number | undefined, notes: string[]): Promise<Engine> {
-  await use("cpu");
-  return engineOf("cpu", "CPU", 1, tf.version.tfjs, notes);
-}
-
-async function use(name: EngineName): Promise<void> {
-  if (!await tf.setBackend(name)) throw new InputError(`Cannot open engine "${name}"`);
+async function useBackend(name: EngineName): Promise<void> {
+  if (!await tf.setBackend(name)) {
+    throw new InputError(`Cannot open engine "${name}": tfjs could not start it; choose another engine`);
+  }
   await tf.ready();
 }
 
@@ -99,8 +110,25 @@ function engineOf(
   device: string,
   threads: number,
   version: string,
-  notes: string[],
+  notes: readonly string[],
+  compile: Engine["compile"],
 ): Engine {
-  const report = `engine ${name} on ${device}, ${threads} threads, version ${version}`;
-  return { name, device, threads, version, report, notes, compile: plainStep, close: () => {} };
+  const steps = new Set<CompiledStep>();
+  return {
+    name,
+    device,
+    threads,
+    version,
+    report: `Engine ${name} on ${device}, ${threads} ${threads === 1 ? "thread" : "threads"}, ${version}`,
+    notes,
+    compile(...step) {
+      const compiled = compile(...step);
+      steps.add(compiled);
+      return compiled;
+    },
+    close() {
+      for (const step of steps) step.dispose();
+      steps.clear();
+    },
+  };
 }

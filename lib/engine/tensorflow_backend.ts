@@ -15,8 +15,11 @@ import { TensorflowBinding, type TensorMetadata } from "./tensorflow_binding.ts"
 export interface TensorflowBackend extends tf.KernelBackend {
   readonly binding: TensorflowBinding;
   readonly isUsingGpuDevice: boolean;
+  /** tfjs's data, by its id: values that wait to be uploaded, or null. */
+  readonly tensorMap: { get(dataId: object): { values: tf.backend_util.BackendValues | null } };
   /** The binding's numbers of tensors; uploads values that tfjs still holds. */
   getInputTensorIds(tensors: readonly tf.TensorInfo[]): number[];
+  write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object;
   createOutputTensor(metadata: TensorMetadata): tf.Tensor;
   getDTypeInteger(dtype: tf.DataType): number;
   executeSingleOutput(name: string, attributes: unknown[], inputs: tf.TensorInfo[]): tf.Tensor;

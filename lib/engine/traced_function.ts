@@ -1,20 +1,196 @@
+/**
+ * A training step as one library call. One ordinary run of the step is recorded, automatic differentiation and optimiser
+ * included, and becomes a TensorFlow function, specialised to the shapes of its inputs; every call, the first too, runs
+ * that function, so that a resumed run computes the same bits. JavaScript inside the step runs only while it is recorded:
+ * a number that changes from call to call must be an input.
+ *
+ * @module
+ */
 import * as tf from "@tensorflow/tfjs";
-import type { CompiledStep, Step } from "./engine.ts";
+import type { CompiledStep, CompileOptions, Step } from "./engine.ts";
+import { addFunction, type Recording, removeFunction } from "./graph_function.ts";
+import type { TensorflowBackend } from "./tensorflow_backend.ts";
+
+/** The functions made in this process, so that each has a name of its own. */
+let functionCount = 0;
 
 /**
  * A step that runs as it stands, for engines that compile nothing: its intermediate tensors are freed, and an output
  * that is an input, or that comes twice, becomes a tensor of its own.
  */
 export function plainStep(name: string, step: Step): CompiledStep {
-  const run = (...inputs: tf.Tensor[]): tf.Tensor[] =>
-    tf.tidy(() => {
-      const seen = new Set<tf.Tensor>(inputs);
-      return step(...inputs).map((output) => {
-        if (seen.has(output)) return tf.clone(output);
-        seen.add(output);
+  let disposed = false;
+  const run = (...inputs: tf.Tensor[]): tf.Tensor[] => {
+    if (disposed) throw new Error(`Cannot run step "${name}": it was disposed`);
+    return tf.tidy(() => {
+      const taken = new Set<tf.Tensor>(inputs);
+      return checkedOutputs(name, step(...inputs)).map((output) => {
+        if (taken.has(output)) return tf.clone(output);
+        taken.add(output);
         return output;
       });
     });
-  void name;
-  return Object.assign(run, { cacheSize: 0, dispose: () => {} });
+  };
+  return Object.assign(run, { cacheSize: 0, dispose: () => void (disposed = true) });
+}
+
+/** A step as a TensorFlow function, one for each list of input shapes and types that it meets. */
+export function tracedStep(
+  backend: TensorflowBackend,
+  name: string,
+  step: Step,
+  { xla = false }: CompileOptions = {},
+): CompiledStep {
+  const { binding } = backend;
+  const attributes = xla ? [{ name: "_XlaMustCompile", type: binding.TF_ATTR_BOOL, value: true }] : [];
+  const functions = new Map<string, string>();
+  let outputCount: number | undefined;
+  let disposed = false;
+
+  const trace = (inputs: tf.Tensor[]): string => {
+    const recording = recordStep(backend, name, step, inputs);
+    outputCount ??= recording.outputs.length;
+    if (recording.outputs.length !== outputCount) {
+      throw new Error(
+        `Cannot trace step "${name}" for inputs ${
+          shapesOf(inputs)
+        }: it returned ${recording.outputs.length} ` +
+          `outputs, and ${outputCount} for other shapes`,
+      );
+    }
+    const traced = `${name.replace(/\W/g, "_")}_${functionCount++}`;
+    addFunction(binding, traced, recording);
+    return traced;
+  };
+
+  const run = (...inputs: tf.Tensor[]): tf.Tensor[] => {
+    if (disposed) throw new Error(`Cannot run step "${name}": it was disposed`);
+    if (binding.recorder !== undefined) {
+      throw new Error(
+        `Cannot run compiled step "${name}" inside a step that is traced; call the plain function`,
+      );
+    }
+    if (tf.getBackend() !== "tensorflow") {
+      throw new Error(`Cannot run step "${name}" of tensorflow: tfjs's backend is "${tf.getBackend()}"`);
+    }
+    const key = shapesOf(inputs);
+    let traced = functions.get(key);
+    if (traced === undefined) functions.set(key, traced = trace(inputs));
+    return binding.executeOp(traced, attributes, backend.getInputTensorIds(inputs), outputCount!)
+      .map((output) => backend.createOutputTensor(output));
+  };
+  const dispose = () => {
+    for (const traced of functions.values()) removeFunction(binding, traced);
+    functions.clear();
+    disposed = true;
+  };
+  return Object.defineProperty(Object.assign(run, { dispose, cacheSize: 0 }), "cacheSize", {
+    get: () => functions.size,
+  });
+}
+
+function shapesOf(inputs: readonly tf.Tensor[]): string {
+  return inputs.map(({ dtype, shape }) => `${dtype}[${shape}]`).join(" ");
+}
+
+/** Runs the step once, eagerly, and records it. */
+function recordStep(backend: TensorflowBackend, name: string, step: Step, inputs: tf.Tensor[]): Recording {
+  const { binding } = backend;
+  // Upload the inputs first: tfjs keeps values back until an operation needs them, and inside the recording they would
+  // look like constants. Each input gets a number of its own, though two may share their contents.
+  const ids = backend.getInputTensorIds(inputs);
+  const recording: Recording = { inputs: [], constants: new Map(), operations: [], outputs: [] };
+  tf.tidy(() => {
+    const aliases = inputs.map(({ shape, dtype }, i) =>
+      backend.createOutputTensor({
+        id: binding.shareTensor(ids[i]!),
+        shape,
+        dtype: backend.getDTypeInteger(dtype),
+      })
+    );
+    const aliasIds = backend.getInputTensorIds(aliases);
+    recording.inputs = aliases.map(({ shape, dtype }, i) => (
+      { id: aliasIds[i]!, shape, dtype: backend.getDTypeInteger(dtype) }
+    ));
+    const known = new Set(aliasIds);
+    const captured = () =>
+      new Error(
+        `Cannot trace step "${name}": it uses a tensor from outside that is no input; pass it as an argument`,
+      );
+    binding.recorder = {
+      tensor(id, shape, dtype, values) {
+        known.add(id);
+        recording.constants.set(id, { shape, dtype, values });
+      },
+      operation(operation, attributes, inputIds, outputs) {
+        if (!inputIds.every((id) => known.has(id))) throw captured();
+        for (const { id } of outputs) known.add(id);
+        recording.operations.push({ name: operation, attributes, inputs: inputIds, outputs });
+      },
+    };
+    const release = guardTrace(backend, name, captured);
+    try {
+      const outputs = checkedOutputs(name, step(...aliases));
+      recording.outputs = backend.getInputTensorIds(outputs);
+      if (!recording.outputs.every((id) => known.has(id))) throw captured();
+    } finally {
+      release();
+      binding.recorder = undefined;
+    }
+  });
+  return recording;
+}
+
+/** While a step is recorded, refuses what a function could not repeat; returns what ends the guard. */
+function guardTrace(backend: TensorflowBackend, name: string, captured: () => Error): () => void {
+  const { write, getInputTensorIds } = backend;
+  const madeInside = new WeakSet<object>();
+  const refuseRead = (): never => {
+    throw new Error(
+      `Cannot trace step "${name}": it reads a tensor's values; return the tensor and read it outside`,
+    );
+  };
+  const random = Math.random;
+  Math.random = () => {
+    throw new Error(
+      `Cannot trace step "${name}": it draws random numbers, which would be the same in every call; pass them in`,
+    );
+  };
+  Object.assign(backend, {
+    write(...values: Parameters<typeof write>) {
+      const dataId = write.apply(backend, values);
+      madeInside.add(dataId);
+      return dataId;
+    },
+    getInputTensorIds(tensors: readonly tf.TensorInfo[]) {
+      for (const { dataId } of tensors) {
+        if (
+          dataId !== undefined && backend.tensorMap.get(dataId).values !== null && !madeInside.has(dataId)
+        ) {
+          throw captured();
+        }
+      }
+      return getInputTensorIds.call(backend, tensors);
+    },
+    read: refuseRead,
+    readSync: refuseRead,
+  });
+  return () => {
+    Math.random = random;
+    // The guard stood on the object itself; without it the class's own methods are seen again.
+    const guarded = backend as Partial<TensorflowBackend>;
+    delete guarded.write;
+    delete guarded.getInputTensorIds;
+    delete guarded.read;
+    delete guarded.readSync;
+  };
+}
+
+function checkedOutputs(name: string, outputs: unknown): tf.Tensor[] {
+  if (
+    !Array.isArray(outputs) || !outputs.every((output) => output instanceof tf.Tensor && !output.isDisposed)
+  ) {
+    throw new Error(`Cannot use step "${name}": it must return an array of tensors that are not disposed`);
+  }
+  return outputs;
 }

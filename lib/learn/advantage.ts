@@ -67,13 +67,13 @@ export function groupAdvantages(
 }
 
 /** The mean of the values that are not NaN. */
-function mean(values: readonly number[]): number {
+export function mean(values: readonly number[]): number {
   const present = values.filter((value) => !Number.isNaN(value));
   return present.reduce((sum, value) => sum + value, 0) / present.length;
 }
 
 /** The unbiased standard deviation of the values that are not NaN; 0 for fewer than two. */
-function standardDeviation(values: readonly number[]): number {
+export function standardDeviation(values: readonly number[]): number {
   const present = values.filter((value) => !Number.isNaN(value));
   if (present.length < 2) return 0;
   const center = mean(present);

@@ -21,7 +21,7 @@ export class Scorer {
   }
 
   /**
-   * The log-probs of each sequence's model tokens, in token order.
+   * The log-prob of each model token of each sequence; 0 where the mask is 0, so that a list is as long as its tokens.
    *
    * @param temperature Logits are divided by it first, as the sampler does.
    */
@@ -48,8 +48,8 @@ export class Scorer {
       const values = await logp_BM.data();
       tf.dispose([logp_BM, ...inputs]);
       part.forEach((sequence, row) => {
-        const count = sequence.mask.reduce((sum, m) => sum + m, 0);
-        out.push([...values.subarray(row * packed.M, row * packed.M + count)]);
+        let next = row * packed.M;
+        out.push(sequence.mask.map((m) => m === 1 ? values[next++]! : 0));
       });
     }
     return out;

@@ -89,7 +89,11 @@ async function loadWeights(folder: string, config: ModelConfig): Promise<Weights
         if (found[name]) {
           throw new InputError(`Cannot use ${folder}/${file}: ${name} is in another shard as well`);
         }
-        found[name] = tf.tensor(Float32Array.from(data), shape, "float32");
+        found[name] = tf.tensor(
+          data instanceof Float32Array ? data : Float32Array.from(data),
+          shape,
+          "float32",
+        );
       }
     }
     const missing = Object.keys(shapes).filter((name) => !found[name]);

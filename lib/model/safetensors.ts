@@ -117,10 +117,10 @@ async function readParts(name: string, length: number, read: ReadBytes): Promise
   const { __metadata__: metadata = {}, ...entries } = parseHeader(await read(8, dataStart), broken);
 
   const tensors: Record<string, HostTensor> = {};
-  let next = 0;
   const byOffset = Object.entries(entries).map(([key, entry]) => checkedEntry(key, entry, broken));
   byOffset.sort((a, b) => a.start - b.start || a.end - b.end);
-  for (const { key, dtype, shape, start, end } of byOffset) {
+  let next = 0;
+  for (const { key, start, end } of byOffset) {
     if (start !== next) {
       throw broken(`tensor "${key}" begins at byte ${start} of the data, but ${next} was expected`);
     }

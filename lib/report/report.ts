@@ -26,6 +26,9 @@ const curves = [
   "sampling/sampling_logp_difference/max",
 ];
 
+/** Questions shown after every stage. */
+const transcribedQuestions = 3;
+
 const style =
   `body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #ddd}
@@ -49,7 +52,7 @@ export async function writeReport(folder: string): Promise<void> {
   const sections = [
     evaluation ? await resultsSection(evaluation) : "<p>The run is unfinished.</p>",
     await curvesSection(rows),
-    await transcriptsSection(folder),
+    evaluation ? await transcriptsSection(folder, evaluation) : "",
     textSection("Settings", await Deno.readTextFile(paths.config)),
     textSection("Machine and versions", await Deno.readTextFile(paths.environment)),
   ];
@@ -83,26 +86,34 @@ async function curvesSection(rows: readonly MetricsRow[]): Promise<string> {
   return `<h2>Learning curves</h2><div class="curves">${svgs.join("")}</div>`;
 }
 
-/** The first roll-outs of the newest step, decoded with the newest checkpoint's tokenizer. */
-async function transcriptsSection(folder: string): Promise<string> {
+/** The same held-out questions after every stage, greedy. */
+async function transcriptsSection(folder: string, { rows }: Evaluation): Promise<string> {
   const newest = (await checkpointNames(folder)).at(-1);
-  const files: string[] = [];
-  for await (const { name } of Deno.readDir(`${folder}/rollouts`)) {
-    if (name.endsWith(".jsonl")) files.push(name);
-  }
-  const file = files.sort().at(-1);
-  if (!newest || !file) return "";
+  const set = rows.at(-1)?.set;
+  if (!newest || !set) return "";
   const read = (name: string) => Deno.readTextFile(`${folder}/checkpoints/${newest}/${name}`);
   const tokenizer = loadTokenizer({
     "tokenizer.json": await read("tokenizer.json"),
     "tokenizer_config.json": await read("tokenizer_config.json"),
   });
-  const lines = (await Deno.readTextFile(`${folder}/rollouts/${file}`)).split("\n").slice(0, -1).slice(0, 4);
-  const transcripts = lines.map((line) => transcriptHtml(JSON.parse(line) as Trajectory, tokenizer));
-  return `<h2>Transcripts from rollouts/${file}</h2>
+  const byStage: [stage: string, lines: string[]][] = [];
+  for (const stage of new Set(rows.map(({ stage }) => stage))) {
+    const text = await Deno.readTextFile(runPaths(folder).heldoutRollouts(stage, set));
+    byStage.push([stage, text.split("\n", transcribedQuestions)]);
+  }
+  const questions = Array.from(
+    { length: transcribedQuestions },
+    (_, question) =>
+      byStage.filter(([, lines]) => lines[question]).map(([stage, lines]) =>
+        `<h3>${escapeHtml(stage)}</h3>${
+          transcriptHtml(JSON.parse(lines[question]!) as Trajectory, tokenizer)
+        }`
+      ).join("\n"),
+  );
+  return `<h2>Held-out questions after each stage (${escapeHtml(set)}, greedy)</h2>
 <p><span class="prompt">prompt</span> · <span class="model">the model wrote</span> ·
 <span class="environment">the environment wrote</span></p>
-${transcripts.join("\n")}`;
+${questions.join("<hr>")}`;
 }
 
 function textSection(title: string, text: string): string {

@@ -16,7 +16,13 @@ import type { Question } from "../world/question.ts";
 import { factsIn } from "../world/sentences.ts";
 import { formatDocuments, observationText } from "./environment.ts";
 import { type HintMode, hintText } from "./hint.ts";
-import { ChainReader, scriptedSearches, scriptedTurns, type ScriptedTurn, searchOne } from "./scripted_policies.ts";
+import {
+  ChainReader,
+  scriptedSearches,
+  type ScriptedTurn,
+  scriptedTurns,
+  searchOne,
+} from "./scripted_policies.ts";
 
 /** A piece of a demonstration. Only `model` text carries loss; `noise` is a turn that the model is not to learn. */
 export interface Segment {
@@ -38,7 +44,7 @@ export interface RehearsalOptions {
   retriever: Retriever;
   /** How many. */
   count: number;
-  seed: number;
+  seed: number | string;
   /** Documents a search returns. */
   topK: number;
 }
@@ -59,7 +65,7 @@ const quick = 0.035;
 const quickWrong = 0.6;
 
 /** What a clumsy persona does in a turn; else it searches for the next fact. */
-const clumsy = { invalid: 0.05, guess: 0.12, vagueQuery: 0.5, wrongAnswer: 0.6 };
+const clumsy = { invalid: 0.06, guess: 0.08, vagueQuery: 0.72, wrongAnswer: 0.75 };
 
 const hopShares = [0.15, 0.4, 0.45];
 const hintModes: readonly HintMode[] = ["full", "no-answer", "queries"];
@@ -147,7 +153,9 @@ async function noisyTurn(question: AtlasQuestion, desk: Desk): Promise<ScriptedT
   const { random } = desk;
   const { start, relations } = question.chain;
   if (random() < 0.15) return { kind: "invalid", content: start, documents: [] };
-  const query = random() < 0.6 ? start : `${pick(desk.world.facts, random).subject} ${pick(relations, random)}`;
+  const query = random() < 0.6
+    ? start
+    : `${pick(desk.world.facts, random).subject} ${pick(relations, random)}`;
   return await searchTurn(query, desk);
 }
 
@@ -211,7 +219,9 @@ function segmentsOf(
 ): Segment[] {
   const { kind, content, documents } = turn;
   if (kind === "answer") return [{ text: `<answer>${content}</answer>`, role }];
-  if (kind === "invalid") return [{ text: `${content}</search>`, role }, { text: notice, role: "environment" }];
+  if (kind === "invalid") {
+    return [{ text: `${content}</search>`, role }, { text: notice, role: "environment" }];
+  }
   return [{ text: `<search>${content}</search>`, role }, {
     text: observationText(documents),
     role: "environment",

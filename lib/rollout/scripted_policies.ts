@@ -51,7 +51,9 @@ export class ChainReader {
       if (asked) this.#known.set(`${subject} ${relation}`, object);
     }
     for (;;) {
-      const next = this.#relations.length > 0 ? this.#known.get(`${this.current} ${this.#relations[0]}`) : undefined;
+      const next = this.#relations.length > 0
+        ? this.#known.get(`${this.current} ${this.#relations[0]}`)
+        : undefined;
       if (next === undefined) return;
       this.current = next;
       this.#relations.shift();

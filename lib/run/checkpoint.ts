@@ -45,6 +45,11 @@ export interface Compute {
   trained: number;
 }
 
+/** Token passes: what "equal compute" compares. */
+export function spent({ generated, scored, trained }: Compute): number {
+  return generated + scored + 3 * trained;
+}
+
 /** What a checkpoint holds. */
 export interface Checkpoint {
   policy: Policy;

@@ -167,9 +167,6 @@ const grpo = section("Group Relative Policy Optimization (arXiv 2402.03300)", {
   compute_budget: count.default(0).describe(
     "End a GRPO stage, and begin none, when the run has spent this many tokens (generated + scored + 3 × trained); 0 = no limit",
   ),
-  compute_budget: notNegative.default(0).describe(
-    "End the stage once the run has spent this many token passes after SFT (generated + scored + 3 × trained); 0 = steps alone decide",
-  ),
   questions_per_step: perStage(atLeast(1)).default(24).describe("Questions a step"),
   group_size: atLeast(2).default(5).describe("Roll-outs a question"),
   mini_batches: atLeast(1).default(2).describe("Optimiser steps a batch of roll-outs is split into"),

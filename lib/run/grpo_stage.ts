@@ -10,9 +10,9 @@ import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
 import { modelLogits, tokenEntropies, tokenLogprobs } from "../model/scoring.ts";
 import { rollout } from "../rollout/rollout.ts";
-import { modelTokenCount, type Trajectory } from "../rollout/trajectory.ts";
+import type { Trajectory } from "../rollout/trajectory.ts";
 import type { Task } from "../world/question_set.ts";
-import { loadCheckpoint } from "./checkpoint.ts";
+import { loadCheckpoint, spent } from "./checkpoint.ts";
 import { agentOptions, finishStep, rewardsOf, rolloutMetrics, type Run, tokensOf } from "./run.ts";
 import { writeRollouts } from "./run_folder.ts";
 import { crossEntropyLoss, drawBatch, packedInputs } from "./sft_stage.ts";
@@ -56,22 +56,19 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
   const updates = settings.num_iterations * settings.mini_batches;
 
   const budget = settings.compute_budget || Infinity;
-  while (state.stageStep < settings.steps && spent(run) < budget) {
+  while (state.stageStep < settings.steps && spent(state.compute) < budget) {
     const started = performance.now();
     const step = state.stageStep;
     const time = { generate: 0, search: 0, logprobs: 0, train: 0 };
 
     // 1. Groups of roll-outs with rewards.
-    const { groups, all } = await sampleGroups(run, stage, settings, time);
+    const { trajectories, all } = await sampleGroups(run, stage, settings, time);
 
     // 2. Advantages: A = (r − mean) / (std + ε) within the group (arXiv 2402.03300, §4.1.2).
-    const rewards = groups.map((group) => group.map(({ reward }) => reward));
-    const { advantages } = groupAdvantages(rewards, {
+    const { advantages } = groupAdvantages(trajectories, {
       scaleRewards: settings.scale_rewards,
       epsilon: settings.std_epsilon,
     });
-    const trajectories = groups.flat();
-    const advantage_B = advantages.flat();
 
     // 3. Log-probs of the drawn tokens under the policy as it is now, and under the reference.
     const logprobsStarted = performance.now();
@@ -89,7 +86,7 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       mask: settings.mask_truncated && trajectory.stop !== "answer"
         ? trajectory.mask.map(() => 0)
         : trajectory.mask,
-      advantage: advantage_B[i]!,
+      advantage: advantages[i]!,
       old: old[i]!,
       ref: ref?.[i],
     }));
@@ -154,7 +151,7 @@ async function sampleGroups(
   stage: Stage,
   settings: GrpoSettings,
   time: { generate: number; search: number },
-): Promise<{ groups: Trajectory[][]; all: Trajectory[] }> {
+): Promise<{ trajectories: Trajectory[]; all: Trajectory[] }> {
   const { config, state } = run;
   const step = state.stageStep;
   const all: Trajectory[] = [];
@@ -173,7 +170,7 @@ async function sampleGroups(
     kept.push(...useful);
   }
   // Where no group at all tells right from wrong, the step goes on with what there is: its gradient is zero.
-  return { groups: kept.length > 0 ? kept : [all.slice(0, settings.group_size)], all };
+  return { trajectories: kept.length > 0 ? kept.flat() : all.slice(0, settings.group_size), all };
 }
 
 /** The tasks of one step: the training questions in an order of their own for every stage and epoch. */
@@ -262,14 +259,8 @@ function lossOptions({ config }: Run, settings: GrpoSettings): GrpoOptions {
     delta: settings.delta,
     beta: settings.beta,
     entropyCoefficient: settings.entropy_coefficient,
-    maxCompletionLength: (config.agent.max_turns + 1) * config.agent.max_new_tokens,
+    maxLength: (config.agent.max_turns + 1) * config.agent.max_new_tokens,
   };
-}
-
-/** Tokens spent since the warm start, a generated or scored one counted once, a trained one three times. */
-export function spent({ state }: Run): number {
-  const { generated, scored, trained } = state.compute;
-  return generated + scored + 3 * trained;
 }
 
 function rewardMetrics(trajectories: readonly Trajectory[], size: number): Record<string, number> {
@@ -277,7 +268,7 @@ function rewardMetrics(trajectories: readonly Trajectory[], size: number): Recor
     { length: trajectories.length / size },
     (_, i) => trajectories.slice(i * size, (i + 1) * size).map(({ reward }) => reward),
   );
-  const { fracRewardZeroStd } = groupAdvantages(groups, { scaleRewards: "none", epsilon: 0 });
+  const { fracRewardZeroStd } = groupAdvantages(trajectories, { scaleRewards: "none", epsilon: 0 });
   const parts = Object.keys(trajectories[0]!.rewards).map((name) => [
     `rewards/${name}/mean`,
     mean(trajectories.map(({ rewards }) => rewards[name]!)),
@@ -292,22 +283,12 @@ function rewardMetrics(trajectories: readonly Trajectory[], size: number): Recor
 
 /** |log-prob of the sampler − log-prob of the trainer| over all model tokens. */
 function samplingDifference(trajectories: readonly Trajectory[], old: readonly number[][]): Record<string, number> {
-  let sum = 0;
-  let most = 0;
-  let count = 0;
-  trajectories.forEach((trajectory, i) => {
-    let k = 0;
-    trajectory.mask.forEach((m, t) => {
-      if (m === 0) return;
-      const difference = Math.abs(trajectory.logprobs[t]! - old[i]![k++]!);
-      sum += difference;
-      most = Math.max(most, difference);
-    });
-    count += modelTokenCount(trajectory);
-  });
+  const differences = trajectories.flatMap(({ mask, logprobs }, i) =>
+    mask.flatMap((m, t) => m === 1 ? [Math.abs(logprobs[t]! - old[i]![t]!)] : [])
+  );
   return {
-    "sampling/sampling_logp_difference/mean": sum / count,
-    "sampling/sampling_logp_difference/max": most,
+    "sampling/sampling_logp_difference/mean": mean(differences),
+    "sampling/sampling_logp_difference/max": differences.reduce((a, b) => Math.max(a, b), 0),
   };
 }
 

@@ -230,8 +230,10 @@ async function accumulateExamples(
     const students = part.map(({ student }) => student);
     const { packed, inputs } = packedInputs(students, padTokenId, batch);
     if (settings.arm !== "rejection-sft") {
-      const weights = part.map(({ student, returnGap }) =>
-        hostWeights(settings.weighting, count(student), returnGap));
+      const weights = part.map(({ student, returnGap }) => {
+        const ofModelTokens = hostWeights(settings.weighting, count(student), returnGap);
+        return student.mask.map((m) => m === 1 ? ofModelTokens.shift()! : 0);
+      });
       inputs.push(tf.tensor2d(packPerToken(packed, students, weights), [packed.B, packed.M]));
       const teachers = part.map(({ teacher }) => teacher);
       const targets = run.scorer.teacherTargets(teacher, packedInputs(teachers, padTokenId, batch).inputs, {

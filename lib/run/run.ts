@@ -144,7 +144,7 @@ export function rewardsOf({ config, policy }: Run): WeightedReward[] {
     format: searchR1FormatReward(policy.tokenizer),
   };
   return Object.entries(all)
-    .map(([name, reward]) => ({ name, reward, weight: config.reward[name as keyof typeof all] }))
+    .map(([name, score]) => ({ name, score, weight: config.reward[name as keyof typeof all] }))
     .filter(({ weight }) => weight > 0);
 }
 

@@ -4,6 +4,7 @@ import type { Evaluation } from "../eval/evaluation.ts";
 import type { Sequence } from "../learn/batch.ts";
 import type { Tokenizer } from "../model/policy.ts";
 import { promptTokens } from "../rollout/prompt.ts";
+import { readDemonstrations } from "../rollout/demonstration_files.ts";
 import { type Demonstration, demonstrations, rehearsals } from "../rollout/demonstrators.ts";
 import { type ScriptedPolicy, scriptedRollout } from "../rollout/scripted_policies.ts";
 import { createBm25 } from "../search/bm25.ts";
@@ -12,7 +13,6 @@ import { createHttpRetriever } from "../search/http_retriever.ts";
 import type { Document, Retriever } from "../search/retriever.ts";
 import { type Atlas, buildAtlas } from "../world/atlas.ts";
 import { type AtlasQuestion, sampleQuestions } from "../world/atlas_questions.ts";
-import { readDemonstrations } from "../world/demonstration_files.ts";
 import { readQuestions } from "../world/question_files.ts";
 import { type QuestionSet, type Task, tasksOf } from "../world/question_set.ts";
 import { atlasTexts } from "../world/world_tokenizer.ts";
@@ -48,8 +48,8 @@ export function openRunData(config: Config): Promise<RunData> {
 
 /** Number of the alternate atlas that every run is measured on; training atlases have numbers below it. */
 const heldoutAtlas = 1_000_000;
-/** Questions taken from each training atlas. */
-const questionsPerAtlas = 400;
+/** Share of a training atlas's questions that is taken: few enough to have any mix of hops. */
+const trainShare = 0.3;
 
 function atlasData(config: Config): RunData {
   const { world, seed, evaluate, sft } = config;
@@ -80,7 +80,7 @@ function atlasData(config: Config): RunData {
       .map((demonstration) => demonstrationSequence(demonstration, tokenizer, config));
 
   return {
-    train: rlWorlds.flatMap((world) => tasksOf(sample(world, "train", questionsPerAtlas))),
+    train: rlWorlds.flatMap((world) => tasksOf(sample(world, "train", Math.floor(trainShare * world.atlas.questions.length)))),
     validation: sample(open(training(2, 0)), "validation", evaluate.validation_n),
     heldout,
     texts: () => [...sftWorlds, ...rlWorlds].map(({ atlas }) => atlas).concat(atlas("real")).flatMap(atlasTexts),
@@ -93,6 +93,7 @@ function atlasData(config: Config): RunData {
           hintedShare,
           seed: `${seed}/${key}`,
           topK,
+          notice: config.agent.notice,
         })),
     rehearsals: (tokenizer, key) =>
       fromWorlds(tokenizer, rlWorlds, ({ atlas, retriever }) =>
@@ -138,7 +139,11 @@ async function filesData(config: Config): Promise<RunData> {
   const validation = await load("validation", world.validation, evaluate.validation_n);
   const heldout: QuestionSet[] = [];
   for (const [name, path] of Object.entries(world.heldout)) heldout.push(await load(name, path, evaluate.n));
-  const shown = world.demonstrations === "" ? [] : await readDemonstrations(world.demonstrations);
+  const shown = world.demonstrations === "" ? [] : await readDemonstrations(world.demonstrations, {
+    retriever,
+    topK: config.agent.documents,
+    notice: config.agent.notice,
+  });
   const sequences = (tokenizer: Tokenizer, of: readonly Demonstration[]) =>
     Promise.resolve(of.map((demonstration) => demonstrationSequence(demonstration, tokenizer, config)));
   return {

@@ -23,6 +23,7 @@ export function runPaths(folder: string) {
     metrics: `${folder}/metrics.jsonl`,
     events: `${folder}/tensorboard/${eventFileName}`,
     rollouts: (step: number) => `${folder}/rollouts/step_${String(step).padStart(6, "0")}.jsonl`,
+    heldoutRollouts: (stage: string, set: string) => `${folder}/rollouts/${stage}_${set}.jsonl`,
     best: `${folder}/best.json`,
     evaluation: `${folder}/evaluation.json`,
     report: `${folder}/report.html`,
@@ -125,7 +126,7 @@ export async function writeEvaluationRollouts(
   trajectories: readonly Trajectory[],
 ): Promise<void> {
   const lines = trajectories.map((trajectory) => JSON.stringify(trajectory) + "\n");
-  await writeWhole(`${folder}/rollouts/${stage}_${set}.jsonl`, lines.join(""));
+  await writeWhole(runPaths(folder).heldoutRollouts(stage, set), lines.join(""));
 }
 
 /** Writes `evaluation.json`. */

@@ -16,7 +16,7 @@ import { createDetectors } from "../learn/detectors.ts";
 import { Scorer } from "../learn/scorer.ts";
 import type { OptimizerState } from "../learn/trainer.ts";
 import { tasksOf } from "../world/question_set.ts";
-import { checkpointName, latestCheckpoint, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
+import { checkpointName, latestCheckpoint, loadCheckpoint, spent, type TrainingState } from "./checkpoint.ts";
 import type { Config } from "./config.ts";
 import { firstPolicy } from "./first_policy.ts";
 import { grpoStage } from "./grpo_stage.ts";
@@ -52,8 +52,6 @@ export interface RunOptions {
   startedAt?: number;
   /** Seconds of that which went into a download. */
   downloadSeconds?: number;
-  /** Writes what people read, once everything is measured. */
-  report?: (folder: string) => Promise<void>;
 }
 
 /** How a run ended. */
@@ -70,7 +68,7 @@ export async function runSearchE1(options: RunOptions): Promise<RunResult> {
     const { run, optimizer } = await openRun(options);
     try {
       await allStages(run, optimizer);
-      await finish(run, options);
+      await finish(run);
       return { evaluation: run.state.evaluation, finished: true };
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
@@ -102,6 +100,7 @@ async function allStages(run: Run, optimizer: OptimizerState | undefined): Promi
     // Evaluations change nothing, so a run that is stopped during one goes on from here.
     if (state.stageStep > 0) await writeCheckpoint(run, undefined);
 
+    state.evaluation.compute[stage.name] = spent(state.compute);
     if (stage.kind === "ofsd") await gate(run, stage);
     else state.validation = (await measure(run, run.data.validation, "greedy")).measured;
     await measureHeldout(run, stage);
@@ -177,7 +176,7 @@ async function measure(
 }
 
 /** The recall probe and the last files. */
-async function finish(run: Run, { report }: RunOptions): Promise<void> {
+async function finish(run: Run): Promise<void> {
   const { evaluation } = run.state;
   const n = run.config.evaluate.recall_n;
   for (const set of n > 0 ? run.data.heldout : []) {
@@ -185,9 +184,6 @@ async function finish(run: Run, { report }: RunOptions): Promise<void> {
     evaluation.recall[set.name] = { n: measured.n, em: measured.em };
   }
   spend(run, "evaluate");
-  await writeEvaluation(run.folder, evaluation);
-  await report?.(run.folder);
-  spend(run, "report");
   await writeEvaluation(run.folder, evaluation);
 }
 
@@ -254,6 +250,7 @@ function firstState({ name, device, threads, version }: Engine): TrainingState {
       rolled_back: [],
       bounds: {},
       seconds: {},
+      compute: {},
       engine: { name, device, threads, version },
     },
     best: null,

@@ -1,4 +1,5 @@
 /** SFT: the warm start on demonstrations, some of which carry a privileged block. @module */
+import type * as tf from "@tensorflow/tfjs";
 import { batchTensors, packBatch, type Sequence } from "../learn/batch.ts";
 import { learningRate } from "../learn/schedule.ts";
 import { sftLoss } from "../learn/sft.ts";
@@ -23,7 +24,8 @@ export function crossEntropyLoss(config: ModelConfig): Loss {
 export function packedInputs(sequences: readonly Sequence[], padTokenId: number, rows: number) {
   const packed = packBatch(sequences, { padTokenId, rows, lengthBucket: 16, maskBucket: 16 });
   const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packed);
-  return { packed, inputs: [tokens_BT, index_BM, targets_BM, mask_BM] };
+  const inputs: tf.Tensor[] = [tokens_BT, index_BM, targets_BM, mask_BM];
+  return { packed, inputs };
 }
 
 /** Trains through the phases of `config.sft`, from the position in `run.state` on. */

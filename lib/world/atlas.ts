@@ -10,7 +10,7 @@
 import { randomStream, shuffled } from "../base/random.ts";
 import type { Document } from "../search/retriever.ts";
 import { allQuestions, type AtlasQuestion } from "./atlas_questions.ts";
-import { worldTables, type WorldSizes, type WorldTables } from "./facts.ts";
+import { type WorldSizes, type WorldTables, worldTables } from "./facts.ts";
 import {
   type Aside,
   asideSentence,
@@ -65,8 +65,12 @@ export function buildAtlas(options: AtlasOptions): Atlas {
   const { seed, countries = 64, cities = 120, airports = 120, twoFactPresence = 0.85 } = options;
   const tables = worldTables({ countries, cities, airports });
   const name = seed === "real" ? "real" : `alternate-${seed}`;
-  const facts = seed === "real" ? realFacts(tables) : permuted(realFacts(tables), ({ relation }) => relation, seed);
-  const asides = seed === "real" ? realAsides(tables) : permuted(realAsides(tables), ({ aside }) => aside, seed);
+  const facts = seed === "real"
+    ? realFacts(tables)
+    : permuted(realFacts(tables), ({ relation }) => relation, seed);
+  const asides = seed === "real"
+    ? realAsides(tables)
+    : permuted(realAsides(tables), ({ aside }) => aside, seed);
 
   const contents = [
     ...facts.map((fact) => documentContents(fact.subject, oneFactSentence(fact))),
@@ -101,7 +105,9 @@ function realAsides({ countries, cities, airports }: WorldTables): AsideFact[] {
   const add = (subject: string, aside: Aside, object: string | undefined) => {
     if (object !== undefined) asides.push({ subject, aside, object });
   };
-  for (const { code, altitude } of airports) add(code, "altitude", altitude > 0 ? roughCount(altitude) : undefined);
+  for (const { code, altitude } of airports) {
+    add(code, "altitude", altitude > 0 ? roughCount(altitude) : undefined);
+  }
   for (const { name, population, near } of cities) {
     add(name, "inhabitants", roughCount(population));
     add(name, "near", near);

@@ -95,7 +95,9 @@ export function sampleQuestions(
 ): AtlasQuestion[] {
   const { split = "train", hopShares = [0.15, 0.4, 0.45] } = options;
   const random = randomStream("questions", atlas.name, seed, split);
-  const pools = hopShares.map((_, i) => shuffled(atlas.questions.filter(({ hops }) => hops === i + 1), random));
+  const pools = hopShares.map((_, i) =>
+    shuffled(atlas.questions.filter(({ hops }) => hops === i + 1), random)
+  );
   const sizes = pools.map((pool) => pool.length);
   return Array.from({ length: count }, () => {
     let hop = 0;
@@ -103,7 +105,9 @@ export function sampleQuestions(
     const question = pools[hop]!.pop();
     if (question === undefined) {
       throw new InputError(
-        `Cannot draw ${count} questions from atlas ${atlas.name}: it has ${sizes[hop]} of ${hop + 1} hops; ask for fewer or build a bigger world`,
+        `Cannot draw ${count} questions from atlas ${atlas.name}: it has ${sizes[hop]} of ${
+          hop + 1
+        } hops; ask for fewer or build a bigger world`,
       );
     }
     const index = question.id.slice(question.id.lastIndexOf("/") + 1);

@@ -141,7 +141,9 @@ function candidates(): Candidate[] {
   for (const [code, country] of Object.entries(countries)) {
     const { name, capital } = country;
     const [currency, ...moreCurrencies] = country.currency;
-    if (disputed.has(code) || !isOneWord(name) || !isOneWord(capital) || fold(name) === fold(capital)) continue;
+    if (disputed.has(code) || !isOneWord(name) || !isOneWord(capital) || fold(name) === fold(capital)) {
+      continue;
+    }
     if (currency === undefined || moreCurrencies.length > 0) continue;
     const currencyText = currencyName.of(currency)!;
     if (currencyText === currency) continue;

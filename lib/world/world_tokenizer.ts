@@ -55,10 +55,19 @@ export function buildWordTokenizer(
   const whole = [...new Set([...tags, titleOpening, ...options.specialPieces ?? [], "\n\n", "\n"])]
     .sort((a, b) => b.length - a.length);
   const piece = `${whole.map(escaped).join("|")}|${word}|[^ ]`;
-  const vocabulary = new Set([pad, eos, unknown, ...whole, explicitSpace, joiner, "Doc", ..."0123456789.,;:?!()\"'"]);
+  const vocabulary = new Set([
+    pad,
+    eos,
+    unknown,
+    ...whole,
+    explicitSpace,
+    joiner,
+    "Doc",
+    ..."0123456789.,;:?!()\"'",
+  ]);
   const pattern = new RegExp(piece, "gu");
   const words = new Set<string>();
-  for (const text of texts) { for (const found of text.match(pattern) ?? []) words.add(found); }
+  for (const text of texts) for (const found of text.match(pattern) ?? []) words.add(found);
   for (const found of [...words].sort(byCodePoint)) vocabulary.add(found);
 
   const special = [pad, eos, unknown].map((content, id) => ({

@@ -1,5 +1,5 @@
 /**
- * Kernels that go over arrays number by number. tfjs-wasm's `Exp` is scalar, its `Identity` copies, its `Maximum`,
+ * Kernels that go over arrays number by number, and sums. tfjs-wasm's `Exp` is scalar, its `Identity` copies, its `Maximum`,
  * `Minimum` and `ClipByValue` drop NaN (which must be seen when training diverges), and its `Cast` to bool is a cut to 8 bits.
  *
  * @module
