@@ -11,21 +11,25 @@ import { prepareEngine } from "./prepare_engine.ts";
 import { runOnce } from "./run_once.ts";
 import { writeDocument } from "./write_document.ts";
 
-/** Arms beside the method itself; `{compute}` stands for the tokens that the method spent with the same seed. */
-const controls: Readonly<Record<string, readonly string[]>> = {
-  "grpo-only": [`stages=["sft","grpo","grpo"]`, "grpo.steps=[10,100]", "grpo.compute_budget={compute}"],
-  "no-rehearsal": ["rehearsal.per_step=0"],
-  "grpo-only-no-rehearsal": [
-    `stages=["sft","grpo","grpo"]`,
-    "grpo.steps=[10,100]",
-    "grpo.compute_budget={compute}",
+/** Arms beside the method itself: overrides, from the settings and the tokens that arms spent with the same seed. */
+const controls: Readonly<Record<string, (config: Config, spent: Record<string, number>) => string[]>> = {
+  "grpo-only": (config, spent) => grpoOnly(config, spent["search-e1"]!),
+  "no-rehearsal": () => ["rehearsal.per_step=0"],
+  "grpo-only-no-rehearsal": (config, spent) => [
+    ...grpoOnly(config, spent["no-rehearsal"] ?? spent["search-e1"]!),
     "rehearsal.per_step=0",
   ],
-  "shuffled-sibling": ["ofsd.arm=shuffled-sibling"],
-  "no-privilege": ["ofsd.arm=no-privilege"],
-  "rejection-sft": ["ofsd.arm=rejection-sft"],
-  "lora": ["ofsd.train=lora"],
+  "shuffled-sibling": () => ["ofsd.arm=shuffled-sibling"],
+  "no-privilege": () => ["ofsd.arm=no-privilege"],
+  "rejection-sft": () => ["ofsd.arm=rejection-sft"],
+  "lora": () => ["ofsd.train=lora"],
 };
+
+/** The same first GRPO stage, and in place of all that follows GRPO until as many tokens are spent. */
+function grpoOnly({ grpo }: Config, compute: number): string[] {
+  const first = Array.isArray(grpo.steps) ? grpo.steps[0] : grpo.steps;
+  return [`stages=["sft","grpo","grpo"]`, `grpo.steps=[${first},1000]`, `grpo.compute_budget=${compute}`];
+}
 
 const preset = "data/presets/demo.toml";
 const flags = {
@@ -49,7 +53,7 @@ await runTask("demo", `Trains a small search agent on real facts (${preset}).`, 
   const load = (...more: string[]) => loadConfig(given.config ?? preset, [...settings(given), ...more]);
   const config = await load();
   const { engine, downloadSeconds } = await prepareEngine(config);
-  const { signal, stop } = interruption();
+  const { signal, stop } = await interruption();
   try {
     if (!seeds && arms.length === 0) {
       const { folder, state } = await freeRunFolder(out, config);
@@ -61,13 +65,13 @@ await runTask("demo", `Trains a small search agent on real facts (${preset}).`, 
     }
     const runs: StudyRun[] = [];
     for (const seed of seeds ?? [config.seed]) {
-      let compute = 0;
+      const spent: Record<string, number> = {};
       for (const arm of ["search-e1", ...arms]) {
-        const sets = (controls[arm] ?? []).map((set) => set.replace("{compute}", String(compute)));
+        const sets = controls[arm]?.(config, spent) ?? [];
         const folder = `${out}-${arm}-seed-${seed}`;
         const evaluation = await studyRun(await load(...sets, `seed=${seed}`), folder, engine, signal);
         if (!evaluation) return 130;
-        if (arm === "search-e1") compute = Math.max(...Object.values(evaluation.compute));
+        spent[arm] = Math.max(...Object.values(evaluation.compute));
         runs.push({ arm, seed, folder, evaluation });
       }
     }

@@ -36,6 +36,10 @@ await runTask("rollout", "Shows trajectories of a trained policy.", flags, async
   const questions: Question[] = given.question
     ? [{ id: "own/question/0", question: given.question, answers: [] }]
     : set.questions.slice(0, number);
+  const { tokenizer } = policy;
+  if (given.question && tokenizer.decode(tokenizer.encode(given.question)) !== given.question) {
+    console.log("Note: the policy's vocabulary lacks some words of the question");
+  }
   const trajectories = await rollout(
     policy,
     questions.map((question) => ({ question, retriever: set.retriever, member: 0 })),
@@ -52,7 +56,7 @@ await runTask("rollout", "Shows trajectories of a trained policy.", flags, async
       trajectory.correct = trajectory.answer !== null && exactMatch(trajectory.answer, answers);
       trajectory.rewards = { exact_match: Number(trajectory.correct) };
     }
-    console.log(`\n${transcriptText(trajectory, policy.tokenizer, { colour })}`);
+    console.log(`\n${transcriptText(trajectory, tokenizer, { colour })}`);
     if (answers.length > 0) console.log(`= gold: ${answers.join(" | ")}`);
   });
   engine.close();

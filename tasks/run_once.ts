@@ -3,7 +3,7 @@ import type { Evaluation } from "../lib/eval/evaluation.ts";
 import { writeReport } from "../lib/report/report.ts";
 import { evaluationNotes, evaluationRows, textTable } from "../lib/report/tables.ts";
 import { progressPrinter } from "../lib/run/progress.ts";
-import { runPaths } from "../lib/run/run_folder.ts";
+import { runPaths, writeEvaluation } from "../lib/run/run_folder.ts";
 import { type RunOptions, runSearchE1 } from "../lib/run/search_e1.ts";
 
 /** Runs all stages, writes the report, prints the table; undefined when the run was interrupted. */
@@ -15,11 +15,16 @@ export async function runOnce(options: RunOptions): Promise<Evaluation | undefin
     width: terminal ? Deno.consoleSize().columns : 80,
     write: (text) => Deno.stderr.writeSync(new TextEncoder().encode(text)),
   });
-  const { evaluation, finished } = await runSearchE1({ ...options, onProgress, report: writeReport });
+  const { evaluation, finished } = await runSearchE1({ ...options, onProgress });
   if (!finished) {
     console.log(`Stopped; go on with: deno task train --resume --out ${folder}`);
     return undefined;
   }
+  const started = performance.now();
+  await writeReport(folder);
+  const seconds = (performance.now() - started) / 1000;
+  evaluation.seconds = { ...evaluation.seconds, report: seconds, total: evaluation.seconds.total! + seconds };
+  await writeEvaluation(folder, evaluation);
   printResults(folder, evaluation);
   return evaluation;
 }

@@ -1,7 +1,6 @@
 /** `deno task test`: fetches what the engine needs, then runs all tests; arguments go to `deno test`. */
-import { InputError } from "../lib/base/input_error.ts";
+import { ensureLibtensorflow } from "../lib/engine/install.ts";
 import { forwardSignals } from "./interruption.ts";
-import { fetchLibrary } from "./prepare_engine.ts";
 
 /** Tests start Python and the tasks themselves, serve on this machine, and load libtensorflow. */
 const permissions = ["read", "write", "env", "ffi", "sys", "run", "net"].map((name) => `--allow-${name}`);
@@ -12,12 +11,7 @@ if (Deno.args.includes("--help")) {
   );
   Deno.exit(0);
 }
-try {
-  await fetchLibrary();
-} catch (error) {
-  if (!(error instanceof InputError)) throw error;
-  console.error(error.message);
-}
+console.log((await ensureLibtensorflow()).note);
 const child = new Deno.Command(Deno.execPath(), {
   args: ["test", "--no-prompt", ...permissions, ...Deno.args],
   stdin: "null",

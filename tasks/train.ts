@@ -41,7 +41,7 @@ await runTask("train", "Trains a search agent with the settings of a TOML file."
     return 0;
   }
   const { engine, downloadSeconds } = await prepareEngine(config);
-  const { signal, stop } = interruption();
+  const { signal, stop } = await interruption();
   try {
     const evaluation = await runOnce({
       config,

@@ -1,7 +1,11 @@
 /** Bad inputs, each with the message that a person needs: it names the file, row or key, the value and the fix. */
-import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { InputError } from "../lib/base/input_error.ts";
+import { loadPolicy } from "../lib/model/hf_folder.ts";
+import { readSafetensors } from "../lib/model/safetensors.ts";
 import { loadConfig, parseConfig } from "../lib/run/config.ts";
+import { readCorpus } from "../lib/search/corpus.ts";
+import { readQuestions } from "../lib/world/question_files.ts";
 import { commonFlags, parseFlags } from "../tasks/command_line.ts";
 
 /** Settings: TOML, overrides, and the whole message. */
@@ -153,6 +157,64 @@ for (const [toml, sets, message] of settings) {
 for (const [args, message] of flags) {
   Deno.test(`parseFlags() refuses ${args.join(" ")}`, () => {
     assertEquals(assertThrows(() => parseFlags("demo", commonFlags, args), InputError).message, message);
+  });
+}
+
+/** Files: what is in them, what reads them, and how the message begins; `FILE` stands for the path. */
+const files: [content: string, read: (path: string) => Promise<unknown>, message: string][] = [
+  ["", readQuestions, "Cannot read FILE: it is empty"],
+  ["{\n", readQuestions, "Cannot parse FILE row 1"],
+  ["[]\n", readQuestions, "Cannot parse FILE row 1"],
+  ['{"question": "q?"}\n', readQuestions, "Cannot parse FILE row 1"],
+  [
+    '{"question": "q?", "answers": ["a"]}\n{"question": "", "answers": ["a"]}\n',
+    readQuestions,
+    "Cannot parse FILE row 2",
+  ],
+  [
+    '{"question": "q?", "answers": "a", "x": 1}\n{"question": "q?", "answers": []}\n',
+    readQuestions,
+    "Cannot parse FILE row",
+  ],
+  ["", readCorpus, "Cannot read FILE: it is empty"],
+  ['{"id": "1"}\n', readCorpus, "Cannot parse FILE row 1"],
+  ['{"id": "1", "contents": "a"}\n{"id": "1", "contents": "b"}\n', readCorpus, "Cannot parse FILE row 2"],
+  ["", readSafetensors, "Cannot read FILE as safetensors"],
+  ["\x09\0\0\0\0\0\0\0{broken", readSafetensors, "Cannot read FILE"],
+  ["a".repeat(64), readSafetensors, "Cannot read FILE"],
+];
+
+for (const [content, read, message] of files) {
+  Deno.test(`${read.name}() refuses ${JSON.stringify(content).slice(0, 60)}`, async () => {
+    const path = await Deno.makeTempFile();
+    await Deno.writeTextFile(path, content);
+    const error = await assertRejects(() => read(path), InputError);
+    assertStringIncludes(error.message, message.replace("FILE", path));
+    await Deno.remove(path);
+  });
+}
+
+for (const read of [readQuestions, readCorpus, readSafetensors]) {
+  Deno.test(`${read.name}() refuses a missing file`, async () => {
+    const error = await assertRejects(() => read("no/such.jsonl"), InputError);
+    assertStringIncludes(error.message, "Cannot read no/such.jsonl: there is no such file");
+  });
+}
+
+/** Folders of a model: what is in them, and how the message begins; `FOLDER` stands for the path. */
+const folders: [content: Record<string, string>, message: string][] = [
+  [{}, "Cannot load FOLDER: config.json is missing"],
+  [{ "config.json": "{" }, "Cannot parse FOLDER/config.json"],
+  [{ "config.json": '{"model_type": "bert"}' }, 'Cannot use FOLDER/config.json: model_type is "bert"'],
+];
+
+for (const [content, message] of folders) {
+  Deno.test(`loadPolicy() refuses ${JSON.stringify(content)}`, async () => {
+    const folder = await Deno.makeTempDir();
+    for (const [name, text] of Object.entries(content)) await Deno.writeTextFile(`${folder}/${name}`, text);
+    const error = await assertRejects(() => loadPolicy(folder), InputError);
+    assertStringIncludes(error.message, message.replace("FOLDER", folder));
+    await Deno.remove(folder, { recursive: true });
   });
 }
 

@@ -101,14 +101,14 @@ Deno.test("ofsdLoss() without privilege at temperature 1 is exactly 0 eagerly an
     const mask = tf.ones<tf.Rank.R2>([B, M]);
     for (const direction of ["forward", "reverse", "jsd"] as const) {
       for (const topK of [0, 4]) {
-        const of: LossOf = (student, teacher) =>
+        const of: LossOf = (student, teacher, mask_BM) =>
           ofsdLoss({
             teacher: teacherTargets(teacher as tf.Tensor3D, { topK }),
             studentLogits_BMV: student as tf.Tensor3D,
-            mask_BM: mask,
+            mask_BM: mask_BM as tf.Tensor2D,
           }, { ...base, direction });
         const name = `${engine.name} ${direction} ${topK}`;
-        const eager = await evaluateLoss(of, [logits, logits]);
+        const eager = await evaluateLoss(of, [logits, logits, mask]);
         assertEquals([eager.loss, eager.metrics["ofsd/kl"], eager.metrics["ofsd/clipped_fraction"]], [
           0,
           0,
@@ -117,7 +117,7 @@ Deno.test("ofsdLoss() without privilege at temperature 1 is exactly 0 eagerly an
         if (direction === "forward" && topK === 0) {
           assertEquals(eager.gradients[0]!.filter((value) => value !== 0), [], `${name}: gradient`);
         }
-        const compiled = await evaluateLoss(of, [logits, logits], { engine });
+        const compiled = await evaluateLoss(of, [logits, logits, mask], { engine });
         assertLessOrEqual(Math.abs(compiled.loss), 1e-6, name);
       }
     }

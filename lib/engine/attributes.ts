@@ -24,7 +24,6 @@ export interface AttributeSetters {
   float(operation: Pointer, name: Bytes, value: number): void;
   floatList(operation: Pointer, name: Bytes, values: Float32Array<ArrayBuffer>, length: number): void;
   bool(operation: Pointer, name: Bytes, value: number): void;
-  boolList(operation: Pointer, name: Bytes, values: Bytes, length: number): void;
   type(operation: Pointer, name: Bytes, value: number): void;
   typeList(operation: Pointer, name: Bytes, values: Int32Array<ArrayBuffer>, length: number): void;
   shape(operation: Pointer, name: Bytes, dims: BigInt64Array<ArrayBuffer>, length: number): void;
@@ -39,7 +38,6 @@ export function eagerSetters({ symbols }: Libtensorflow, status: Pointer): Attri
     float: symbols.TFE_OpSetAttrFloat,
     floatList: symbols.TFE_OpSetAttrFloatList,
     bool: symbols.TFE_OpSetAttrBool,
-    boolList: symbols.TFE_OpSetAttrBoolList,
     type: symbols.TFE_OpSetAttrType,
     typeList: symbols.TFE_OpSetAttrTypeList,
     shape: (operation, name, dims, length) =>
@@ -56,7 +54,6 @@ export function graphSetters({ symbols }: Libtensorflow): AttributeSetters {
     float: symbols.TF_SetAttrFloat,
     floatList: symbols.TF_SetAttrFloatList,
     bool: symbols.TF_SetAttrBool,
-    boolList: symbols.TF_SetAttrBoolList,
     type: symbols.TF_SetAttrType,
     typeList: symbols.TF_SetAttrTypeList,
     shape: symbols.TF_SetAttrShape,
@@ -81,9 +78,7 @@ export function setAttribute(set: AttributeSetters, operation: Pointer, attribut
         ? set.floatList(operation, name, Float32Array.from(value), value.length)
         : set.float(operation, name, value as number);
     case attributeTypes.TF_ATTR_BOOL:
-      return Array.isArray(value)
-        ? set.boolList(operation, name, Uint8Array.from(value, Number), value.length)
-        : set.bool(operation, name, Number(value));
+      return set.bool(operation, name, Number(value));
     case attributeTypes.TF_ATTR_TYPE:
       return Array.isArray(value)
         ? set.typeList(operation, name, Int32Array.from(value), value.length)

@@ -43,7 +43,7 @@ export interface Engine {
   readonly version: string;
   /** One line: engine, device, threads, library version. */
   readonly report: string;
-  /** One line for each faster engine that was passed over: what was missing. */
+  /** One line for each faster engine that was passed over, and why; and for what was asked for and cannot be had. */
   readonly notes: readonly string[];
   /** Makes a step ready: one library call on `tensorflow`, the step itself elsewhere. */
   compile(name: string, step: Step, options?: CompileOptions): CompiledStep;

@@ -30,7 +30,7 @@ export async function libraryComplaint(
   const magic = view.getUint32(0, true);
   const kind = magic === 0x464c457f ? "ELF" : magic === 0xfeedfacf ? "Mach-O" : undefined;
   if (kind === undefined) return "it is not a shared library: its first bytes are not those of one";
-  if (kind !== wanted) return `it is an ${kind} file, and this machine takes ${wanted}`;
+  if (kind !== wanted) return `it is a ${kind} file, and this machine takes ${wanted}`;
   const number = kind === "ELF" ? view.getUint16(18, true) : view.getUint32(4, true);
   const arch = (kind === "ELF" ? elfMachines : machMachines)[number] ?? `machine 0x${number.toString(16)}`;
   if (arch !== machine.arch) return `it is for ${arch}, and this machine is ${machine.arch}`;

@@ -6,6 +6,7 @@
 import { InputError } from "../base/input_error.ts";
 import { libraryComplaint } from "./library_file.ts";
 import { cString, type Libtensorflow, libtensorflowSymbols, textAt } from "./libtensorflow_symbols.ts";
+import { withoutLog } from "./quiet_log.ts";
 import { findLibraries, type FoundLibrary, libtensorflowVersion } from "./locate.ts";
 
 /** The oldest release whose C API the kit's binding was tested on. */
@@ -54,7 +55,7 @@ export async function loadLibrary({ path, place }: FoundLibrary): Promise<Loaded
   const real = await Deno.realPath(path);
   let library: Libtensorflow;
   try {
-    library = Deno.dlopen(real, libtensorflowSymbols);
+    library = withoutLog(() => Deno.dlopen(real, libtensorflowSymbols));
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     throw fail(`${loaderReason((error as Error).message)}; ${fix}`);

@@ -19,7 +19,7 @@ export { engineNames } from "./engine.ts";
 export interface OpenEngineOptions {
   /** Which engine; `auto` is the first of tensorflow, webgpu on a hardware adapter, wasm, cpu that can be opened. */
   engine?: EngineName | "auto";
-  /** How many threads compute (tensorflow only; all cores when left out). */
+  /** How many threads compute (tensorflow only); 0, the default, is all cores. The first engine of a process decides. */
   threads?: number;
 }
 
@@ -39,10 +39,13 @@ export interface OpenEngineOptions {
  * ```
  */
 export async function openEngine(options: OpenEngineOptions = {}): Promise<Engine> {
-  const { engine = "auto", threads } = options;
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
-    throw new InputError(`Cannot compute with ${threads} threads; give a whole number from 1 to 1024`);
+  const { engine = "auto", threads: asked = 0 } = options;
+  if (!(Number.isInteger(asked) && asked >= 0 && asked <= 1024)) {
+    throw new InputError(
+      `Cannot compute with ${asked} threads; give a whole number from 1 to 1024, or 0 for all cores`,
+    );
   }
+  const threads = asked === 0 ? undefined : asked;
   if (engine !== "auto") {
     if (!engineNames.includes(engine)) {
       const near = nearestName(engine, [...engineNames, "auto"]);
@@ -65,6 +68,8 @@ export async function openEngine(options: OpenEngineOptions = {}): Promise<Engin
   throw new Error("Cannot open any engine"); // cpu always opens
 }
 
+const processor = `${Deno.build.arch} CPU`;
+
 async function open(
   name: EngineName,
   threads: number | undefined,
@@ -76,7 +81,10 @@ async function open(
       const loaded = await loadFirstLibrary();
       const { backend, threads: count } = await openTensorflowBackend(loaded, threads);
       await useBackend(name);
-      const device = backend.isUsingGpuDevice ? backend.binding.deviceName : "CPU";
+      if (threads !== undefined && count !== threads) {
+        notes.push(`${threads} threads are not used: this process computes with ${count} already`);
+      }
+      const device = backend.isUsingGpuDevice ? backend.binding.deviceName.split("device:")[1]! : processor;
       const version = `libtensorflow ${loaded.version}`;
       return engineOf(name, device, count, version, notes, (...step) => tracedStep(backend, ...step));
     }
@@ -90,11 +98,13 @@ async function open(
       await import("@tensorflow/tfjs-backend-wasm");
       await useBackend(name);
       await registerWasmKernels();
-      return engineOf(name, "CPU", 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
+      return engineOf(name, processor, 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
     }
     case "cpu":
       await useBackend(name);
-      return engineOf(name, "CPU", 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
+      // tfjs's first use of this backend prints an advertisement for another.
+      Object.assign(tf.backend(), { firstUse: false });
+      return engineOf(name, processor, 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
   }
 }
 
@@ -119,7 +129,7 @@ function engineOf(
     device,
     threads,
     version,
-    report: `Engine ${name} on ${device}, ${threads} ${threads === 1 ? "thread" : "threads"}, ${version}`,
+    report: `${name} on ${device}, ${threads} ${threads === 1 ? "thread" : "threads"}, ${version}`,
     notes,
     compile(...step) {
       const compiled = compile(...step);

@@ -6,9 +6,9 @@
  */
 import nodeUtil from "node:util";
 import * as tf from "@tensorflow/tfjs";
-import { InputError } from "../base/input_error.ts";
 import { cString, textAt } from "./libtensorflow_symbols.ts";
 import type { LoadedLibrary } from "./load_library.ts";
+import { withoutLog } from "./quiet_log.ts";
 import { TensorflowBinding, type TensorMetadata } from "./tensorflow_binding.ts";
 
 /** The parts of tfjs-node-gpu's NodeJSKernelBackend that the kit calls. */
@@ -25,30 +25,30 @@ export interface TensorflowBackend extends tf.KernelBackend {
   executeSingleOutput(name: string, attributes: unknown[], inputs: tf.TensorInfo[]): tf.Tensor;
 }
 
-/** Holds the number of threads for other isolates of this process: the library's pool is one for all of them. */
+/** Tells other isolates of this process, as `pid:threads`, that the library's one pool of threads stands. */
 const threadsVariable = "SEARCH_E1_TENSORFLOW_THREADS";
 
-let opened: { backend: TensorflowBackend; threads: number } | undefined;
+/** The registered backend, and the threads that compute: those of the process's first opening. */
+export interface OpenedBackend {
+  backend: TensorflowBackend;
+  threads: number;
+}
+
+let opened: OpenedBackend | undefined;
 
 /**
  * Registers the backend `tensorflow`, once for the life of the process.
  *
- * @throws {InputError} when the process computes already, with another number of threads.
+ * @param threads how many threads compute, all cores when undefined; a process that computes already keeps its number.
  */
 export async function openTensorflowBackend(
   { library }: LoadedLibrary,
   threads: number | undefined,
-): Promise<{ backend: TensorflowBackend; threads: number }> {
-  const running = Number(textAt(library.symbols.getenv(cString(threadsVariable)))) || undefined;
-  if (running !== undefined && threads !== undefined && running !== threads) {
-    throw new InputError(
-      `Cannot open tensorflow with ${threads} threads: this process computes with ${running} already; ` +
-        "use a process of its own",
-    );
-  }
+): Promise<OpenedBackend> {
   if (opened !== undefined) return opened;
-  const count = running ?? threads ?? navigator.hardwareConcurrency;
-  library.symbols.setenv(cString(threadsVariable), cString(String(count)), 1);
+  const [pid, running] = textAt(library.symbols.getenv(cString(threadsVariable))).split(":").map(Number);
+  const count = pid === Deno.pid && running ? running : threads ?? navigator.hardwareConcurrency;
+  library.symbols.setenv(cString(threadsVariable), cString(`${Deno.pid}:${count}`), 1);
   // GPU kernels that add in a fixed order: the same run gives the same bits.
   library.symbols.setenv(cString("TF_DETERMINISTIC_OPS"), cString("1"), 1);
 
@@ -59,7 +59,7 @@ export async function openTensorflowBackend(
   });
   const module = await import("@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js");
   await import("@tensorflow/tfjs-node-gpu/dist/register_all_kernels.js");
-  const binding = new TensorflowBinding(library, count);
+  const binding = withoutLog(() => new TensorflowBinding(library, count));
   const { NodeJSKernelBackend } = module as unknown as {
     NodeJSKernelBackend: new (binding: TensorflowBinding, packageName: string) => TensorflowBackend;
   };

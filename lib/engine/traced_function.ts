@@ -134,22 +134,21 @@ function recordStep(backend: TensorflowBackend, name: string, step: Step, inputs
       recording.outputs = backend.getInputTensorIds(outputs);
       if (!recording.outputs.every((id) => known.has(id))) throw captured();
     } finally {
-      release();
       binding.recorder = undefined;
+      release();
     }
   });
   return recording;
 }
 
-/** While a step is recorded, refuses what a function could not repeat; returns what ends the guard. */
+/** While a step is recorded, refuses what a function could not repeat; returns what ends the guard, and throws if it must. */
 function guardTrace(backend: TensorflowBackend, name: string, captured: () => Error): () => void {
   const { write, getInputTensorIds } = backend;
   const madeInside = new WeakSet<object>();
-  const refuseRead = (): never => {
-    throw new Error(
-      `Cannot trace step "${name}": it reads a tensor's values; return the tensor and read it outside`,
-    );
-  };
+  const readBack = new Error(
+    `Cannot trace step "${name}": it reads a tensor's values; return the tensor and read it outside`,
+  );
+  let wasRead = false;
   const random = Math.random;
   Math.random = () => {
     throw new Error(
@@ -172,8 +171,14 @@ function guardTrace(backend: TensorflowBackend, name: string, captured: () => Er
       }
       return getInputTensorIds.call(backend, tensors);
     },
-    read: refuseRead,
-    readSync: refuseRead,
+    // A step cannot wait for a promise, so nobody would see it fail: the end of the guard throws.
+    read() {
+      wasRead = true;
+      return new Promise(() => {});
+    },
+    readSync() {
+      throw readBack;
+    },
   });
   return () => {
     Math.random = random;
@@ -183,6 +188,7 @@ function guardTrace(backend: TensorflowBackend, name: string, captured: () => Er
     delete guarded.getInputTensorIds;
     delete guarded.read;
     delete guarded.readSync;
+    if (wasRead) throw readBack;
   };
 }
 

@@ -85,7 +85,19 @@ export function adamwStep(
   });
 }
 
-/** The square root of the sum of all squares, a scalar. */
+/**
+ * The square root of the sum of all squares, a scalar.
+ *
+ * @example
+ * ```ts
+ * import { globalNorm } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const norm = globalNorm([tf.tensor([3]), tf.tensor([4])]);
+ * assertEquals((await norm.data())[0], 5);
+ * ```
+ */
 export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
   return tf.tidy(() => tf.sqrt(tf.addN(tensors.map((tensor) => tf.sum(tf.square(tensor)))))) as tf.Scalar;
 }

@@ -66,13 +66,33 @@ export function groupAdvantages(
   return { advantages, zeroStdGroups, fracRewardZeroStd: zeroStdGroups.length / groups.size };
 }
 
-/** The mean of the values that are not NaN. */
+/**
+ * The mean of the values that are not NaN.
+ *
+ * @example
+ * ```ts
+ * import { mean } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(mean([1, NaN, 3]), 2);
+ * ```
+ */
 export function mean(values: readonly number[]): number {
   const present = values.filter((value) => !Number.isNaN(value));
   return present.reduce((sum, value) => sum + value, 0) / present.length;
 }
 
-/** The unbiased standard deviation of the values that are not NaN; 0 for fewer than two. */
+/**
+ * The unbiased standard deviation of the values that are not NaN; 0 for fewer than two.
+ *
+ * @example
+ * ```ts
+ * import { standardDeviation } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(standardDeviation([1, 2, 3]), 1);
+ * ```
+ */
 export function standardDeviation(values: readonly number[]): number {
   const present = values.filter((value) => !Number.isNaN(value));
   if (present.length < 2) return 0;

@@ -103,6 +103,16 @@ export function packBatch(
  *
  * @param values For each sequence as many numbers as it has tokens; those where the mask is 0 are left out.
  * @throws {RangeError} when a row of values is not as long as its sequence.
+ *
+ * @example
+ * ```ts
+ * import { packBatch, packPerToken } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sequences = [{ tokens: [7, 8, 9], mask: [0, 0, 1] }];
+ * const packed = packBatch(sequences, { padTokenId: 0, maskBucket: 2 });
+ * assertEquals([...packPerToken(packed, sequences, [[0.1, 0.2, 0.5]])], [0.5, 0]);
+ * ```
  */
 export function packPerToken(
   packed: PackedBatch,
@@ -122,7 +132,18 @@ export function packPerToken(
   return out;
 }
 
-/** Uploads a packed batch; the caller disposes the tensors. */
+/**
+ * Uploads a packed batch; the caller disposes the tensors.
+ *
+ * @example
+ * ```ts
+ * import { batchTensors, packBatch } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { tokens_BT } = batchTensors(packBatch([{ tokens: [7, 8], mask: [0, 1] }], { padTokenId: 0 }));
+ * assertEquals(tokens_BT.shape, [1, 16]);
+ * ```
+ */
 export function batchTensors(
   { B, T, M, tokens_BT, index_BM, targets_BM, mask_BM }: PackedBatch,
 ): BatchTensors {

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import type { Question } from "../world/question.ts";
+import { mean } from "./advantage.ts";
 
 /** One row of metrics.jsonl. */
 export type MetricsRow = Readonly<Record<string, unknown>>;
@@ -17,85 +19,77 @@ export interface Detectors {
 /** Rows in a row that have to look bad before a collapse is called. */
 const patience = 3;
 
-/** Whether a row looks bad, given the rows of the same stage before it; a sentence that says what is seen. */
-type Check = (row: MetricsRow, before: readonly MetricsRow[]) => string | undefined;
+/** A warning where a row looks bad, given the rows of the same stage before it. */
+type Check = (row: MetricsRow, before: readonly MetricsRow[]) => string | false;
 
 const checks: Readonly<Record<string, Check>> = {
-  zeroStd: (row, before) =>
-    lasts(row, before, "frac_reward_zero_std", (value) => value >= 0.9)
-      ? `frac_reward_zero_std is ${
-        show(row.frac_reward_zero_std)
-      }: nearly all groups have equal rewards and give no ` +
-        "gradient; end the stage, or take harder questions"
-      : undefined,
-  entropy: (row, before) =>
-    lasts(row, before, "entropy", (value) => value < 0.01)
-      ? `entropy is ${show(row.entropy)} nats: the policy has stopped exploring; end the stage, or raise ` +
-        "grpo.entropy_coefficient"
-      : undefined,
-  validActions: (row, before) => {
-    const fall = best(before, "env/valid_action_ratio") - number(row, "env/valid_action_ratio");
-    return fall > 0.1
-      ? `env/valid_action_ratio fell by ${show(fall)} to ${
-        show(row["env/valid_action_ratio"])
-      }: the policy is losing ` +
-        "the action format"
-      : undefined;
+  zeroStd(row, before) {
+    const name = "frac_reward_zero_std";
+    return lasts(row, before, name, (value) => value >= 0.9) &&
+      says(
+        row,
+        name,
+        "nearly all groups have equal rewards and give no gradient; end the stage or take harder questions",
+      );
   },
-  length: (row, before) => {
-    const first = before.slice(0, patience).map((earlier) => number(earlier, "completions/mean_length"));
-    const start = first.reduce((sum, value) => sum + value, 0) / first.length;
-    const factor = number(row, "completions/mean_length") / start;
-    return first.length === patience && (factor > 2.5 || factor < 0.4)
-      ? `completions/mean_length is ${show(factor)} times what it was at the stage's start: lengths drift`
-      : undefined;
+  entropy(row, before) {
+    const name = "entropy";
+    return lasts(row, before, name, (value) => value < 0.01) &&
+      says(row, name, "the policy has stopped exploring; end the stage or raise grpo.entropy_coefficient");
   },
-  tokens: (row) =>
-    number(row, "sampling/sampling_logp_difference/max") > 0.1
-      ? `sampling/sampling_logp_difference/max is ${
-        show(row["sampling/sampling_logp_difference/max"])
-      } nats: sampler ` +
-        "and trainer disagree about the same tokens; masks, positions or token ids have drifted"
-      : undefined,
-  groups: (row) =>
-    number(row, "env/group_id_collisions") > 0
-      ? `env/group_id_collisions is ${
-        show(row["env/group_id_collisions"])
-      }: different questions share an id, so their ` +
-        "rewards are centred together; make (data_source, split, index) unique"
-      : undefined,
-  kl: (row) => {
+  validActions(row, before) {
+    const name = "env/valid_action_ratio";
+    return best(before, name) - number(row, name) > 0.1 &&
+      says(row, name, `it was ${show(best(before, name))}; the policy is losing the action format`);
+  },
+  length(row, before) {
+    const name = "completions/mean_length";
+    const start = mean(before.slice(0, patience).map((earlier) => number(earlier, name)));
+    const factor = number(row, name) / start;
+    return before.length >= patience && (factor > 2.5 || factor < 0.4) &&
+      says(row, name, `it was ${show(start)} when the stage began; lengths drift`);
+  },
+  tokens(row) {
+    const name = "sampling/sampling_logp_difference/max";
+    return number(row, name) > 0.1 &&
+      says(
+        row,
+        name,
+        "sampler and trainer disagree about the same tokens; masks, positions or token ids have drifted",
+      );
+  },
+  groups(row) {
+    const name = "env/group_id_collisions";
+    return number(row, name) > 0 &&
+      says(
+        row,
+        name,
+        "different questions share an id and one baseline; make (data_source, split, index) unique",
+      );
+  },
+  kl(row) {
     const name = ["kl", "ofsd/kl"].find((key) => number(row, key) < -1e-4);
-    return name
-      ? `${name} is ${show(row[name])}, below 0, which no KL is: its sign or its inputs are wrong`
-      : undefined;
+    return name !== undefined && says(row, name, "no KL is below 0; its sign or its inputs are wrong");
   },
-  retriever: (row) =>
-    number(row, "env/searches_mean") > 0 &&
-      number(row, "env/documents_mean") < 0.5 * number(row, "env/searches_mean")
-      ? `env/documents_mean is ${show(row["env/documents_mean"])} at ${
-        show(row["env/searches_mean"])
-      } searches: most ` +
-        "searches find nothing; check the retriever and the corpus"
-      : undefined,
-  unsupported: (row, before) => {
-    const rise = number(row, "env/unsupported_ratio") - lowest(before, "env/unsupported_ratio");
-    return rise > 0.1
-      ? `env/unsupported_ratio rose by ${show(rise)} to ${
-        show(row["env/unsupported_ratio"])
-      }: the policy answers ` +
-        "without evidence"
-      : undefined;
+  retriever(row) {
+    const name = "env/empty_search_ratio";
+    return number(row, name) > 0.5 &&
+      says(row, name, "most searches find nothing; check the retriever and the corpus");
   },
-  searches: (row, before) => {
-    const searches = number(row, "env/searches_mean") / best(before, "env/searches_mean");
-    const fall = best(before, "rewards/exact_match/mean") - number(row, "rewards/exact_match/mean");
-    return searches < 0.8 && fall > 0.1
-      ? `env/searches_mean and rewards/exact_match/mean fell together, to ${
-        show(row["env/searches_mean"])
-      } and ` +
-        `${show(row["rewards/exact_match/mean"])}: fewer searches cost answers`
-      : undefined;
+  unsupported(row, before) {
+    const name = "env/unsupported_ratio";
+    return number(row, name) - lowest(before, name) > 0.1 &&
+      says(row, name, `it was ${show(lowest(before, name))}; the policy answers without evidence`);
+  },
+  searches(row, before) {
+    const [searches, match] = ["env/searches_mean", "rewards/exact_match/mean"] as const;
+    return number(row, searches) < 0.8 * best(before, searches) &&
+      best(before, match) - number(row, match) > 0.1 &&
+      says(
+        row,
+        searches,
+        `and ${match} fell with it to ${show(number(row, match))}; fewer searches cost answers`,
+      );
   },
 };
 
@@ -125,8 +119,8 @@ export function createDetectors(): Detectors {
         before = [];
       }
       const warnings = Object.entries(checks).flatMap(([name, check]) => {
-        const seen = quiet.has(name) ? undefined : check(row, before);
-        if (seen === undefined) return [];
+        const seen = !quiet.has(name) && check(row, before);
+        if (!seen) return [];
         quiet.add(name);
         return [seen];
       });
@@ -134,6 +128,24 @@ export function createDetectors(): Detectors {
       return warnings;
     },
   };
+}
+
+/**
+ * How many ids stand for different questions, which is the metric `env/group_id_collisions`.
+ *
+ * @example
+ * ```ts
+ * import { groupIdCollisions } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const rows = [{ id: "nq/train/0", question: "Who?" }, { id: "nq/train/0", question: "Where?" }];
+ * assertEquals(groupIdCollisions(rows), 1);
+ * ```
+ */
+export function groupIdCollisions(questions: readonly Pick<Question, "id" | "question">[]): number {
+  const asked = new Map<string, Set<string>>();
+  for (const { id, question } of questions) asked.set(id, (asked.get(id) ?? new Set()).add(question));
+  return [...asked.values()].filter((different) => different.size > 1).length;
 }
 
 /** The metric's value; NaN, with which every comparison fails, where the row lacks it. */
@@ -165,6 +177,11 @@ function lasts(
   return last.length === patience && last.every((each) => bad(number(each, name)));
 }
 
-function show(value: unknown): string {
-  return typeof value === "number" ? String(Number(value.toPrecision(3))) : String(value);
+/** `<metric> is <value>: <what that means>`. */
+function says(row: MetricsRow, name: string, meaning: string): string {
+  return `${name} is ${show(number(row, name))}: ${meaning}`;
+}
+
+function show(value: number): string {
+  return String(Number(value.toPrecision(3)));
 }

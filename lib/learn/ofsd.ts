@@ -53,6 +53,18 @@ export interface OfsdInputs {
  * tail, which take K + 1 numbers a token instead of V.
  *
  * @param options.topK Entries kept; 0 keeps the whole vocabulary.
+ *
+ * @example
+ * ```ts
+ * import { teacherTargets } from "@search-e1/kit";
+ * import { assertAlmostEquals, assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * await tf.setBackend("cpu");
+ * const { logp, ids_BMK } = teacherTargets(tf.tensor3d([[[0, Math.log(2), 0]]]), { topK: 1 });
+ * assertEquals([...await ids_BMK!.data()], [1]);
+ * assertAlmostEquals(Math.exp((await logp.data())[1]!), 0.5, 1e-6); // the tail
+ * ```
  */
 export function teacherTargets(
   logits_BMV: tf.Tensor3D,

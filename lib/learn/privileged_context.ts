@@ -77,6 +77,17 @@ function assertSameTokens({ teacher, student }: PrivilegedPair): void {
 /**
  * The ids of the block that shows a sibling: its searches, what they found, and its answer, as far as the mode goes. Turns
  * without an action are left out.
+ *
+ * @example
+ * ```ts
+ * import { privilegedBlock, type Tokenizer, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const turns = [{ kind: "search", content: "Lima", documents: [] }, { kind: "answer", content: "Peru", documents: [] }];
+ * const tokenizer = { encode: (text: string) => [...text] } as unknown as Tokenizer;
+ * const block = privilegedBlock({ turns } as unknown as Trajectory, "queries", tokenizer);
+ * assertEquals(block.join(""), "<hint><search>Lima</search></hint>");
+ * ```
  */
 export function privilegedBlock(sibling: Trajectory, mode: HintMode, tokenizer: Tokenizer): number[] {
   const turns = sibling.turns.flatMap(({ kind, content, documents }) =>
@@ -90,6 +101,16 @@ export function privilegedBlock(sibling: Trajectory, mode: HintMode, tokenizer: 
  *
  * @param random Draws the order of the questions; each gets the sibling of the next.
  * @throws {Error} when `shuffled` is asked for and all pairs are of one question.
+ *
+ * @example
+ * ```ts
+ * import { randomStream, shownSiblings, type SiblingPair } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const pairs = ["a", "b"].map((questionId) => ({ questionId, sibling: { questionId } })) as SiblingPair[];
+ * const shown = shownSiblings(pairs, "shuffled", randomStream(1, "shuffle"));
+ * assertEquals(shown.map(({ questionId }) => questionId), ["b", "a"]);
+ * ```
  */
 export function shownSiblings(
   pairs: readonly SiblingPair[],
@@ -107,6 +128,17 @@ export function shownSiblings(
 /**
  * 1 on the tokens that write a query, strictly between `<search>` and `</search>`, as long as `tokens`. A token that holds
  * part of a tag and part of the query counts.
+ *
+ * @example
+ * ```ts
+ * import { queryMask, type Tokenizer, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const pieces = ["?", "<search>", "Lima", "</search>"];
+ * const tokenizer = { decode: (ids: number[]) => ids.map((id) => pieces[id]).join("") } as unknown as Tokenizer;
+ * const trajectory = { tokens: [0, 1, 2, 3], turns: [{ kind: "search", span: [1, 4] }] } as unknown as Trajectory;
+ * assertEquals(queryMask(trajectory, tokenizer), [0, 0, 1, 0]);
+ * ```
  */
 export function queryMask(trajectory: Trajectory, tokenizer: Tokenizer): number[] {
   const mask = trajectory.tokens.map(() => 0);

@@ -54,6 +54,16 @@ const defaultScores: FormatScores = { structure: 0.2, final: 0.1, retrieval: 0 }
  * `exactMatchReward` and this one is the score of Search-R1's `qa_em_format`.
  *
  * @param tokenizer Turns the trajectory's tokens after the prompt into text.
+ *
+ * @example
+ * ```ts
+ * import { searchR1FormatReward, type Tokenizer, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const tokenizer = { decode: () => "<think>?</think><answer>Rome</answer>" } as unknown as Tokenizer;
+ * const reward = searchR1FormatReward(tokenizer);
+ * assertEquals(await reward({ tokens: [], promptLength: 0 } as unknown as Trajectory, { id: "q", question: "?", answers: ["Lima"] }), 0.2);
+ * ```
  */
 export function searchR1FormatReward(tokenizer: Tokenizer, scores: FormatScores = defaultScores): Reward {
   return (trajectory, { answers }) => {
@@ -142,6 +152,21 @@ function retrieved(response: string, golds: readonly string[]): boolean {
  * NaN is left out of the sum; where all parts are NaN the reward is NaN, and the trajectory moves nothing.
  *
  * @param questions The trajectories' questions, one each, in their order.
+ * @throws {Error} when a question is not that of its trajectory.
+ *
+ * @example
+ * ```ts
+ * import { exactMatchReward, rewardTrajectories, searchCount, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const trajectory = { questionId: "q", answer: "lima", turns: [{ kind: "search" }] } as Trajectory;
+ * await rewardTrajectories([trajectory], [{ id: "q", question: "?", answers: ["Lima"] }], [
+ *   { name: "exact_match", score: exactMatchReward, weight: 1 },
+ *   { name: "searches", score: searchCount, weight: -0.25 },
+ * ]);
+ * assertEquals([trajectory.reward, trajectory.correct], [0.75, true]);
+ * assertEquals(trajectory.rewards, { exact_match: 1, searches: 1 });
+ * ```
  */
 export async function rewardTrajectories(
   trajectories: readonly Trajectory[],

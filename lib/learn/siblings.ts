@@ -44,7 +44,17 @@ export interface SiblingChoice {
 /** What one search costs in the return, in units of a correct answer. */
 const searchCost = 0.1;
 
-/** The return by which a sibling is compared with a student trajectory: 1 for a correct answer, less .1 a search. */
+/**
+ * The return by which a sibling is compared with a student trajectory: 1 for a correct answer, less .1 a search.
+ *
+ * @example
+ * ```ts
+ * import { returnOf, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(returnOf({ correct: true, turns: [{ kind: "search" }, { kind: "answer" }] } as Trajectory), 0.9);
+ * ```
+ */
 export function returnOf(trajectory: Trajectory): number {
   return Number(trajectory.correct) - searchCost * searchCount(trajectory);
 }
@@ -58,6 +68,18 @@ export function returnOf(trajectory: Trajectory): number {
  *
  * @param groups The trajectories of each question, one list a question.
  * @throws {Error} when a group mixes questions.
+ *
+ * @example
+ * ```ts
+ * import { chooseSiblings, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const trajectory = (questionId: string, correct: boolean, searches: number) =>
+ *   ({ questionId, correct, mask: [0, 1], turns: Array(searches).fill({ kind: "search" }) }) as unknown as Trajectory;
+ * const group = [trajectory("a", true, 3), trajectory("a", true, 1), trajectory("a", false, 0)];
+ * const { pairs } = chooseSiblings([group], { pairsPerQuestion: 3, sameSearchesMoreTokens: false });
+ * assertEquals(pairs.map(({ sibling, student }) => [group.indexOf(sibling), group.indexOf(student)]), [[1, 0], [1, 2]]);
+ * ```
  */
 export function chooseSiblings(
   groups: readonly (readonly Trajectory[])[],

@@ -16,6 +16,22 @@ import { readSafetensors, writeSafetensors } from "./safetensors.ts";
  * A fresh adapter on all linear layers: A from U(−1/√in, 1/√in), B zero, so that it changes nothing yet.
  *
  * @param alpha The update is scaled by alpha / rank.
+ *
+ * @example
+ * ```ts
+ * import { initAdapter } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const adapter = initAdapter(config, { rank: 2, alpha: 4 }, 1);
+ * assertEquals(adapter.weights["model.layers.0.self_attn.k_proj.lora_B"]!.shape, [4, 2]);
+ * tf.dispose(adapter.weights);
+ * ```
  */
 export function initAdapter(
   config: ModelConfig,
@@ -35,7 +51,27 @@ export function initAdapter(
   return { rank, alpha, weights };
 }
 
-/** All weights with the adapter added in, as new tensors: those that were given stay as they are. */
+/**
+ * All weights with the adapter added in, as new tensors: those that were given stay as they are.
+ *
+ * @example
+ * ```ts
+ * import { initAdapter, initWeights, mergeAdapter } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const weights = initWeights(config, 1);
+ * const adapter = initAdapter(config, { rank: 2, alpha: 4 }, 1);
+ * const merged = mergeAdapter(config, weights, adapter);
+ * assertEquals(Object.keys(merged), Object.keys(weights));
+ * tf.dispose([weights, adapter.weights, merged]);
+ * ```
+ */
 export function mergeAdapter(config: ModelConfig, weights: Weights, adapter: Adapter): Weights {
   return tf.tidy(() => {
     const merged: Weights = {};
@@ -49,7 +85,26 @@ export function mergeAdapter(config: ModelConfig, weights: Weights, adapter: Ada
 
 const namePrefix = "base_model.model.";
 
-/** Writes an adapter in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`. */
+/**
+ * Writes an adapter in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`.
+ *
+ * @example
+ * ```ts
+ * import { initAdapter, loadAdapter, saveAdapter } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const folder = await Deno.makeTempDir();
+ * const adapter = initAdapter(config, { rank: 2, alpha: 4 }, 1);
+ * await saveAdapter(folder, adapter);
+ * assertEquals((await loadAdapter(folder, config)).alpha, 4);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
 export async function saveAdapter(folder: string, { rank, alpha, weights }: Adapter): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
   const tensors: Record<string, { shape: number[]; data: Float32Array }> = {};

@@ -1,4 +1,8 @@
-/** The two model calls of generation: a chunk of context tokens, and one token a row. Letters as in decoder.ts. @module */
+/**
+ * The two model calls of generation: a chunk of context tokens, and one token a row. Letters as in decoder.ts.
+ *
+ * @module
+ */
 import * as tf from "@tensorflow/tfjs";
 import {
   type Attention,
@@ -116,11 +120,16 @@ function prefillPart(
   const T = Math.max(...chunks.map(({ tokens }) => tokens.length));
   return tidyObject(() => {
     const ids = new Int32Array(B * T);
-    const positions = new Int32Array(B * T);
+    // Without a past all rows stand at the same positions.
+    const positions = new Int32Array(past ? B * T : T).map((_, t) => t);
     const holes = new Float32Array(B * T);
     chunks.forEach(({ tokens, start }, row) => {
       ids.set(tokens, row * T);
-      for (let t = 0; t < tokens.length; t++) positions[row * T + t] = start + t;
+      if (past) {
+        for (let t = 0; t < T; t++) {
+          positions[row * T + t] = t < tokens.length ? start + t : start;
+        }
+      }
       holes.fill(-1e9, row * T + tokens.length, (row + 1) * T);
     });
     const before = past && gatherCache(past, chunks.map(({ source }) => source));
@@ -168,7 +177,10 @@ export function decode(
 /** What a block's queries see beside the past, and how they attend to both. */
 type Look = (layer: number, newest: KeyValues) => { visible: KeyValues; attention: Attention };
 
-/** All blocks over [B, T] tokens: hidden states [N, D] before the final norm, and each block's visible keys and values. */
+/**
+ * All blocks over [B, T] tokens at positions [B, T] or [T]: hidden states [N, D] before the final norm, and each block's
+ * visible keys and values.
+ */
 function runBlocks(
   { config, embedding, blocks, table }: DecoderTensors,
   ids: Int32Array,
@@ -176,7 +188,7 @@ function runBlocks(
   [B, T]: [number, number],
   look: Look,
 ): { x_ND: tf.Tensor; layers: KeyValues[] } {
-  const rotation = rotationAt(table, positions, [B, 1, T, headWidth(config)]);
+  const rotation = rotationAt(table, positions, [positions.length / T, 1, T, headWidth(config)]);
   let x_ND: tf.Tensor = tf.gather(embedding, tf.tensor1d(ids, "int32"));
   const layers: KeyValues[] = [];
   blocks.forEach((block, layer) => {

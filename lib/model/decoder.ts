@@ -59,7 +59,22 @@ export function weightShapes(config: ModelConfig): Record<string, number[]> {
   return shapes;
 }
 
-/** The names of all linear layers of the decoder blocks, without `.weight`: what an adapter adapts. */
+/**
+ * The names of all linear layers of the decoder blocks, without `.weight`: what an adapter adapts.
+ *
+ * @example
+ * ```ts
+ * import { linearNames } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * assertEquals(linearNames(config).length, 7);
+ * ```
+ */
 export function linearNames(config: ModelConfig): string[] {
   return Object.keys(weightShapes(config)).filter((name) => name.endsWith("_proj.weight")).map((name) =>
     name.slice(0, -".weight".length)
@@ -69,6 +84,22 @@ export function linearNames(config: ModelConfig): string[] {
 /**
  * Fresh weights: matrices from N(0, `initializer_range`²), norms 1, biases 0. Drawn on the host from one stream a weight:
  * equal on every engine.
+ *
+ * @example
+ * ```ts
+ * import { initWeights } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const weights = initWeights(config, 1);
+ * assertEquals(weights["model.embed_tokens.weight"]!.shape, [12, 8]);
+ * tf.dispose(weights);
+ * ```
  */
 export function initWeights(config: ModelConfig, seed: number): Weights {
   const weights: Weights = {};
@@ -176,15 +207,19 @@ export function decoderBlock(
 ): tf.Tensor2D {
   const [H, K, Dh] = [config.num_attention_heads, config.num_key_value_heads, headWidth(config)];
   const norm_ND = rmsNorm(x_ND, block.attentionNorm, config.rms_norm_eps);
-  const qkv = tf.reshape(linear(norm_ND, block.qkv, block.qkvBias), [B, T, H + 2 * K, Dh]);
-  // With one token a row, swapping the two axes moves nothing.
-  const heads = T === 1 ? tf.reshape(qkv, [B, H + 2 * K, 1, Dh]) : tf.transpose(qkv, [0, 2, 1, 3]);
+  const qkv = linear(norm_ND, block.qkv, block.qkvBias);
+  // With one token a row, swapping the axes of heads and tokens moves nothing.
+  const one = T === 1;
+  const heads = one
+    ? tf.reshape(qkv, [B, H + 2 * K, 1, Dh])
+    : tf.transpose(tf.reshape(qkv, [B, T, H + 2 * K, Dh]), [0, 2, 1, 3]);
   const [qk, v_BKTD] = tf.split(heads, [H + K, K], 1) as [tf.Tensor, tf.Tensor];
   const [q, k_BKTD] = tf.split(rotate(qk, rotation), [H, K], 1) as [tf.Tensor, tf.Tensor];
-  const k_BKDT = T === 1 ? tf.reshape(k_BKTD, [B, K, Dh, 1]) : tf.transpose(k_BKTD, [0, 1, 3, 2]);
+  const k_BKDT = one ? tf.reshape(k_BKTD, [B, K, Dh, 1]) : tf.transpose(k_BKTD, [0, 1, 3, 2]);
   // Query heads of one group stand next to each other: grouping them is a reshape, and keys are never repeated.
-  const context = attention(tf.reshape(q, [B, K, (H / K) * T, Dh]), k_BKDT, v_BKTD);
-  const byToken = T === 1 ? context : tf.transpose(tf.reshape(context, [B, H, T, Dh]), [0, 2, 1, 3]);
+  const grouped = H === K ? q : tf.reshape(q, [B, K, (H / K) * T, Dh]);
+  const context = attention(grouped, k_BKDT, v_BKTD);
+  const byToken = one ? context : tf.transpose(tf.reshape(context, [B, H, T, Dh]), [0, 2, 1, 3]);
   const attended_ND = linear(tf.reshape(byToken, [B * T, H * Dh]), block.output, block.outputBias);
   const residual_ND = tf.add(x_ND, attended_ND);
   const inner_NF = swiGlu(
@@ -253,6 +288,24 @@ export function rotationTable(config: ModelConfig, length: number): RotationTabl
  *
  * @param adapter Switched off by passing undefined.
  * @param tokens_BT Token ids [B, T], int32, right-padded: attention is causal, so no valid token sees padding.
+ *
+ * @example
+ * ```ts
+ * import { hiddenStates, initWeights } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const weights = initWeights(config, 1);
+ * const tokens_BT = tf.tensor2d([[3, 1, 4]], [1, 3], "int32");
+ * const hidden_BTD = hiddenStates(config, weights, undefined, tokens_BT);
+ * assertEquals(hidden_BTD.shape, [1, 3, 8]);
+ * tf.dispose([weights, tokens_BT, hidden_BTD]);
+ * ```
  */
 export function hiddenStates(
   config: ModelConfig,
@@ -281,6 +334,24 @@ export function hiddenStates(
 /**
  * Logits [N, V] of hidden states [N, D]; the embedding matrix again where embeddings are tied. The output layer is not
  * among those that an adapter adapts, so the adapter changes nothing here.
+ *
+ * @example
+ * ```ts
+ * import { initWeights, outputLogits } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const weights = initWeights(config, 1);
+ * const hidden_ND = tf.ones<tf.Rank.R2>([2, 8]);
+ * const logits_NV = outputLogits(config, weights, undefined, hidden_ND);
+ * assertEquals(logits_NV.shape, [2, 12]);
+ * tf.dispose([weights, hidden_ND, logits_NV]);
+ * ```
  */
 export function outputLogits(
   config: ModelConfig,

@@ -60,6 +60,31 @@ const mergeEvery = 16;
  *
  * @param contexts Token ids; of any lengths, none empty.
  * @throws {InputError} when a context with its new tokens does not fit into the model's positions.
+ * @throws {RangeError} when a context is empty.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, generate, initWeights, loadTokenizer, randomStream } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Osaka lies in Japan."]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ *
+ * const [row] = await generate(policy, [tokenizer.encode("Osaka lies in")], {
+ *   maxNewTokens: 3,
+ *   temperature: 1,
+ *   stopStrings: ["</search>"],
+ *   random: (row) => randomStream(1, "example", row),
+ * });
+ * assertEquals(row!.logprobs.length, row!.tokens.length);
+ * tf.dispose(policy.weights);
+ * ```
  */
 export async function generate(
   policy: Policy,

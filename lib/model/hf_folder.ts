@@ -17,7 +17,31 @@ import { loadTokenizer } from "./tokenizer.ts";
 
 const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
-/** Writes a policy into a folder, in float32. The caller keeps the policy. */
+/**
+ * Writes a policy into a folder, in float32. The caller keeps the policy.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, initWeights, loadPolicy, loadTokenizer, savePolicy } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Osaka lies in Japan."]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ *
+ * const folder = await Deno.makeTempDir();
+ * await savePolicy(folder, policy);
+ * const loaded = await loadPolicy(folder);
+ * assertEquals(Object.keys(loaded.weights), Object.keys(policy.weights));
+ * tf.dispose([policy.weights, loaded.weights]);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
 export async function savePolicy(
   folder: string,
   { config, weights, adapter, tokenizer }: Policy,

@@ -192,6 +192,15 @@ function checkedEntry(key: string, value: unknown, broken: (why: string) => Inpu
  *
  * @param metadata Strings by name; transformers wants `format: "pt"`.
  * @throws {RangeError} when a tensor's data do not fit its shape.
+ *
+ * @example
+ * ```ts
+ * import { writeSafetensors } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes = writeSafetensors({ w: { shape: [2], data: Float32Array.of(1, 2) } });
+ * assertEquals(bytes.length % 8, 0);
+ * ```
  */
 export function writeSafetensors(
   tensors: Record<string, { shape: readonly number[]; data: Float32Array | Int32Array }>,

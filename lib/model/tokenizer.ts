@@ -15,6 +15,15 @@ const models = ["BPE", "WordPiece", "Unigram"];
  * @param where Named in errors: the folder that the files come from.
  * @throws {InputError} when a file is missing or broken, when the model is of a kind that is not implemented, and when
  * there is neither a padding nor an end-of-sequence token.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, loadTokenizer } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Osaka lies in Japan."]));
+ * assertEquals(tokenizer.decode(tokenizer.encode("Osaka lies in Japan.")), "Osaka lies in Japan.");
+ * ```
  */
 export function loadTokenizer(files: Readonly<Record<string, string>>, where = "the tokenizer"): Tokenizer {
   const json = parsed(files, "tokenizer.json", where);

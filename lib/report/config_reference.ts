@@ -3,7 +3,17 @@ import { allowed, jsonSchema, type SchemaNode } from "../run/config.ts";
 import { grpoPresets } from "../run/config_schema.ts";
 import { markdownTable, wrapped } from "./tables.ts";
 
-/** The page `docs/config.md`: every section and key with what it does, what it may hold and its default. */
+/**
+ * The page `docs/config.md`: every section and key with what it does, what it may hold and its default.
+ *
+ * @example
+ * ```ts
+ * import { configReference } from "@search-e1/kit";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * assertStringIncludes(configReference(), "## [grpo]");
+ * ```
+ */
 export function configReference(): string {
   const entries = Object.entries(jsonSchema.properties!);
   const sections = entries.filter(([, node]) => node.properties);

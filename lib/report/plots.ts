@@ -13,6 +13,14 @@ const schema = "https://vega.github.io/schema/vega-lite/v6.json";
  * One metric over the steps of a run, coloured by stage; steps at which it does not apply are left out.
  *
  * @param metric A name in `metrics.jsonl`, such as `reward`.
+ *
+ * @example
+ * ```ts
+ * import { learningCurve } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(learningCurve([{ step: 1, stage: "sft", loss: NaN }], "loss").data, { values: [] });
+ * ```
  */
 export function learningCurve(rows: readonly MetricsRow[], metric: string): PlotSpec {
   const values = rows
@@ -33,7 +41,17 @@ export function learningCurve(rows: readonly MetricsRow[], metric: string): Plot
   };
 }
 
-/** Exact match against searches, one path through the stages for every set and decoding: up and to the left is better. */
+/**
+ * Exact match against searches, one path through the stages for every set and decoding: up and to the left is better.
+ *
+ * @example
+ * ```ts
+ * import { searchesAgainstExactMatch } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(searchesAgainstExactMatch([]).title, "Exact match against searches, stage by stage");
+ * ```
+ */
 export function searchesAgainstExactMatch(rows: readonly EvaluationRow[]): PlotSpec {
   const values = rows.map((row, order) => ({
     order,
@@ -68,7 +86,18 @@ export function searchesAgainstExactMatch(rows: readonly EvaluationRow[]): PlotS
   };
 }
 
-/** Renders a spec to SVG. */
+/**
+ * Renders a spec to SVG.
+ *
+ * @example
+ * ```ts
+ * import { learningCurve, renderSvg } from "@search-e1/kit";
+ * import { assert } from "@std/assert";
+ *
+ * const svg = await renderSvg(learningCurve([{ step: 1, stage: "sft", loss: 2 }, { step: 2, stage: "sft", loss: 1 }], "loss"));
+ * assert(svg.startsWith("<svg"));
+ * ```
+ */
 export async function renderSvg(spec: PlotSpec): Promise<string> {
   const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });
   try {

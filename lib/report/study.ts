@@ -46,12 +46,16 @@ export function studyPage(runs: readonly StudyRun[], command: string): string {
 
 ${
     wrapped(
-      `Written by \`${command}\`. Engine: ${engines.join("; ")}. Seeds: ${
+      `Engine: ${engines.join("; ")}. Seeds: ${
         seeds.join(", ")
-      }. Mean ± standard deviation over ` +
-        "seeds; a dash stands where there is one seed only.",
+      }. Mean ± standard deviation over seeds; a dash stands where ` +
+        "there is one seed only. Written by:",
     )
   }
+
+\`\`\`sh
+${command}
+\`\`\`
 
 ## Means
 

@@ -26,14 +26,24 @@ export function textTable(rows: readonly (readonly string[])[]): string {
  * The rows as a Markdown table with columns as wide as their longest cell, as `deno fmt` writes them.
  *
  * @param align `text` aligns every column left, `figures` all but the first right.
+ *
+ * @example
+ * ```ts
+ * import { markdownTable } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(markdownTable([["stage", "EM"], ["sft", ".166"]]), "| stage |   EM |\n| ----- | ---: |\n| sft   | .166 |");
+ * ```
  */
 export function markdownTable(
   rows: readonly (readonly string[])[],
   align: "text" | "figures" = "figures",
 ): string {
   const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
-  const widths = cells[0]!.map((_, column) => Math.max(4, ...cells.map((row) => row[column]!.length)));
   const right = (column: number) => align === "figures" && column > 0;
+  const widths = cells[0]!.map((_, column) =>
+    Math.max(right(column) ? 2 : 3, ...cells.map((row) => row[column]!.length))
+  );
   const line = (row: readonly string[]) =>
     `| ${
       row.map((cell, column) => right(column) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))
@@ -43,7 +53,17 @@ export function markdownTable(
   return [line(cells[0]!), line(rule), ...cells.slice(1).map(line)].join("\n");
 }
 
-/** Prose broken into lines of at most 110 characters, as `deno fmt` breaks it. */
+/**
+ * Prose broken into lines of at most 110 characters, as `deno fmt` breaks it.
+ *
+ * @example
+ * ```ts
+ * import { wrapped } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(wrapped("word ".repeat(30)).split("\n").length, 2);
+ * ```
+ */
 export function wrapped(prose: string): string {
   const lines = [""];
   for (const word of prose.split(/\s+/)) {
@@ -54,7 +74,17 @@ export function wrapped(prose: string): string {
   return lines.join("\n");
 }
 
-/** A share or mean with three decimals; `n/a` for what does not apply. */
+/**
+ * A share or mean with three decimals; `n/a` for what does not apply.
+ *
+ * @example
+ * ```ts
+ * import { fixed } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([fixed(0.12345), fixed(NaN)], ["0.123", "n/a"]);
+ * ```
+ */
 export function fixed(value: number | null | undefined, digits = 3): string {
   return value === null || value === undefined || !Number.isFinite(value) ? "n/a" : value.toFixed(digits);
 }

@@ -65,7 +65,17 @@ export function transcriptHtml(trajectory: Trajectory, tokenizer: Pick<Tokenizer
   }</p></div>`;
 }
 
-/** Text with the characters that HTML reads as markup replaced. */
+/**
+ * Text with the characters that HTML reads as markup replaced.
+ *
+ * @example
+ * ```ts
+ * import { escapeHtml } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(escapeHtml("<search>A & B</search>"), "&lt;search&gt;A &amp; B&lt;/search&gt;");
+ * ```
+ */
 export function escapeHtml(text: string): string {
   const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
   return text.replace(/[&<>"]/g, (character) => entities[character]!);

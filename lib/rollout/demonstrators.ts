@@ -58,14 +58,17 @@ export interface DemonstrationOptions extends RehearsalOptions {
 }
 
 /** Shares of the personas among demonstrations without a block. */
-const careful = 0.28;
-const quick = 0.035;
+const careful = 0.25;
+const quick = 0.01;
 
 /** How often a quick persona's answer is wrong. */
 const quickWrong = 0.6;
 
 /** What a clumsy persona does in a turn; else it searches for the next fact. */
 const clumsy = { invalid: 0.06, guess: 0.08, vagueQuery: 0.72, wrongAnswer: 0.75 };
+
+/** How often a search finds nothing at first, and is tried again: an agent that hears nothing must not answer. */
+const silent = 0.08;
 
 const hopShares = [0.15, 0.4, 0.45];
 const hintModes: readonly HintMode[] = ["full", "no-answer", "queries"];
@@ -97,13 +100,26 @@ export async function demonstrations(options: DemonstrationOptions): Promise<Dem
       made.push(await hinted(question, desk, notice, random() < 0.5 ? 1 + Math.floor(random() * 2) : 0));
     } else {
       const turns = await personaTurns(question, desk);
-      made.push({ question, segments: turns.flatMap((turn) => segmentsOf(turn, "model", notice)) });
+      made.push({ question, segments: withSilence(turns, random).flatMap((turn) => segmentsOf(turn, "model", notice)) });
     }
   }
   return made;
 }
 
-/** Demonstrations with a privileged block and without a false step, which keep the teacher able to read the block. */
+/**
+ * Demonstrations with a privileged block and without a false step, which keep the teacher able to read the block.
+ *
+ * @example
+ * ```ts
+ * import { buildAtlas, createBm25, rehearsals } from "@search-e1/kit";
+ * import { assert } from "@std/assert";
+ *
+ * const world = buildAtlas({ seed: 1 });
+ * const retriever = createBm25({ documents: world.documents });
+ * const made = await rehearsals({ world, retriever, count: 3, seed: 0, topK: 1 });
+ * assert(made.every(({ hint }) => hint!.startsWith("<hint>")));
+ * ```
+ */
 export async function rehearsals(options: RehearsalOptions): Promise<Demonstration[]> {
   const { world, retriever, count, seed, topK } = options;
   const made: Demonstration[] = [];
@@ -122,7 +138,10 @@ interface Desk {
   random: () => number;
 }
 
-/** A block that shows the efficient policy's way, up to `noisyTurns` clumsy turns without loss, then that way. */
+/** Share of the blocks that show the naive policy's way: after GRPO many siblings are like that. */
+const naiveShown = 0.5;
+
+/** A block that shows a way to the answer, up to `noisyTurns` clumsy turns without loss, then the efficient policy's way. */
 async function hinted(
   question: AtlasQuestion,
   desk: Desk,
@@ -133,8 +152,11 @@ async function hinted(
   const room = scriptedSearches - (way.length - 1);
   const noise: ScriptedTurn[] = [];
   while (noise.length < Math.min(noisyTurns, room)) noise.push(await noisyTurn(question, desk));
+  const shown = desk.random() < naiveShown
+    ? await scriptedTurns("naive", question, desk.retriever, desk.topK)
+    : way;
   const hint = hintText(
-    way.map(({ kind, content, documents }) => ({
+    shown.map(({ kind, content, documents }) => ({
       kind: kind === "answer" ? kind : "search",
       content,
       informationText: formatDocuments(documents),
@@ -143,7 +165,9 @@ async function hinted(
   );
   const segments = [
     ...noise.flatMap((turn) => segmentsOf(turn, "noise", notice)),
-    ...way.flatMap((turn) => segmentsOf(turn, "model", notice)),
+    ...(notice === "" ? way : withSilence(way, desk.random, noise.length)).flatMap((turn) =>
+      segmentsOf(turn, "model", notice)
+    ),
   ];
   return { question, segments, hint };
 }
@@ -194,6 +218,18 @@ async function clumsyTurns(question: AtlasQuestion, desk: Desk): Promise<Scripte
     ? { kind: "answer" as const, content: reader.current, documents: [] }
     : wrongAnswer(question, turns, desk);
   return [...turns, answer];
+}
+
+/** The same turns with some searches that find nothing put before the one that does, as far as the budget goes. */
+function withSilence(turns: readonly ScriptedTurn[], random: () => number, spent = 0): ScriptedTurn[] {
+  let room = scriptedSearches - spent - (turns.length - 1);
+  return turns.flatMap((turn) => {
+    const heard: ScriptedTurn[] = [turn];
+    for (let chance = silent; turn.kind === "search" && room > 0 && random() < chance; chance = 0.5, room--) {
+      heard.unshift({ ...turn, documents: [] });
+    }
+    return heard;
+  });
 }
 
 /** An answer that is not the gold one: something read on the way, or any object of the relation asked for. */

@@ -65,6 +65,17 @@ export class ChainReader {
  * The turns of a scripted policy on one question, ending with its answer: the last thing it found out.
  *
  * @param topK Documents a search returns.
+ *
+ * @example
+ * ```ts
+ * import { buildAtlas, createBm25, sampleQuestions, scriptedTurns } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const atlas = buildAtlas({ seed: "real" });
+ * const question = sampleQuestions(atlas, 1, 0, { hopShares: [1] })[0]!;
+ * const turns = await scriptedTurns("naive", question, createBm25({ documents: atlas.documents }), 1);
+ * assertEquals(turns.map(({ kind }) => kind), ["search", "answer"]);
+ * ```
  */
 export async function scriptedTurns(
   policy: ScriptedPolicy,

@@ -34,6 +34,17 @@ export const jsonSchema = z.toJSONSchema(configSchema, { io: "input" }) as Schem
  * Reads a TOML file and applies `--set` overrides (`grpo.steps=10`) to it.
  *
  * @throws {InputError} for a missing file, bad TOML, an unknown key, a value out of range, an impossible combination.
+ *
+ * @example
+ * ```ts
+ * import { loadConfig } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile({ suffix: ".toml" });
+ * await Deno.writeTextFile(path, "[grpo]\nsteps = 20\n");
+ * const config = await loadConfig(path, ["engine.name=wasm"]);
+ * assertEquals([config.grpo.steps, config.engine.name], [20, "wasm"]);
+ * ```
  */
 export async function loadConfig(path: string, sets: readonly string[] = []): Promise<Config> {
   let content: string;
@@ -84,7 +95,18 @@ export function parseConfig(content: string, name: string, sets: readonly string
   return result.data;
 }
 
-/** The settings as TOML that `parseConfig` reads back to the same settings. */
+/**
+ * The settings as TOML that `parseConfig` reads back to the same settings.
+ *
+ * @example
+ * ```ts
+ * import { configToToml, parseConfig } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const config = parseConfig("seed = 7", "run.toml");
+ * assertEquals(parseConfig(configToToml(config), "again"), config);
+ * ```
+ */
 export function configToToml(config: Config): string {
   return stringify(config) + "\n";
 }
@@ -199,7 +221,17 @@ function quote(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
-/** What a key may hold, in words: `an integer of at least 2`. */
+/**
+ * What a key may hold, in words: `an integer of at least 2`.
+ *
+ * @example
+ * ```ts
+ * import { allowed } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(allowed({ type: "integer", minimum: 2 }), "an integer of at least 2");
+ * ```
+ */
 export function allowed(node: SchemaNode): string {
   if (node.anyOf) return node.anyOf.map(allowed).join(", or ");
   if (node.enum) return `one of ${node.enum.map((value) => JSON.stringify(value)).join(", ")}`;

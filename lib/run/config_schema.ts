@@ -63,6 +63,8 @@ const world = section("Where questions and documents come from", {
   ),
   two_fact_presence: share.default(0.85)
     .describe("atlas: share of the two-fact documents that exist; the missing ones make a short query fail"),
+  sft_two_fact_presence: share.default(0.85)
+    .describe("atlas: the same in the worlds of the demonstrations; the fewer, the more often they show how to recover"),
   hop_shares: z.array(share).length(3).default([0.15, 0.4, 0.45])
     .describe("atlas: shares of questions with one, two and three hops; they sum to 1"),
   questions: text.default("").describe(

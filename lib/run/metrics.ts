@@ -31,7 +31,21 @@ export function metricsLine(row: MetricsRow): string {
   return JSON.stringify(row) + "\n";
 }
 
-/** Appends a row. */
+/**
+ * Appends a row.
+ *
+ * @example
+ * ```ts
+ * import { appendMetrics, openMetrics, readMetrics } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * const log = await openMetrics(path);
+ * await appendMetrics(log, { step: 1, stage: "sft", loss: 2.5 });
+ * log.close();
+ * assertEquals(await readMetrics(path), [{ step: 1, stage: "sft", loss: 2.5 }]);
+ * ```
+ */
 export function appendMetrics(log: AppendLog, row: MetricsRow): Promise<void> {
   return log.append(new TextEncoder().encode(metricsLine(row)));
 }
@@ -64,7 +78,17 @@ export async function readMetrics(path: string): Promise<MetricsRow[]> {
   });
 }
 
-/** The row without what differs from run to run, for comparing two runs. */
+/**
+ * The row without what differs from run to run, for comparing two runs.
+ *
+ * @example
+ * ```ts
+ * import { withoutMeasurements } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(withoutMeasurements({ step: 1, stage: "sft", loss: 2, step_time: 3 }), { step: 1, stage: "sft", loss: 2 });
+ * ```
+ */
 export function withoutMeasurements(row: MetricsRow): MetricsRow {
   return Object.fromEntries(
     Object.entries(row).filter(([key]) =>

@@ -8,7 +8,7 @@ export type ProgressEvent =
     stage: string;
     done: number;
     total: number;
-    /** The step's metrics; those of `shownFigures` are shown. */
+    /** A training step's metrics; those of `shownFigures` are shown. Evaluations have none, and leave no line. */
     figures?: Record<string, number>;
   }
   /** A line that stays: a stage's result, a warning, a checkpoint. */
@@ -21,6 +21,9 @@ const shownFigures: Readonly<Record<string, string>> = {
   "env/searches_mean": "searches",
   "ofsd/kl": "kl",
 };
+
+/** How often a step is written when there is no terminal to draw on. */
+const secondsBetweenLines = 5;
 
 /** Where progress is shown. */
 export interface ProgressOptions {
@@ -36,7 +39,7 @@ export interface ProgressOptions {
 /**
  * A function that shows progress events.
  *
- * When piped it writes the first and last step of a stage and about ten in between.
+ * When piped it writes a line every few seconds, and the last step of every training stage.
  *
  * @example
  * ```ts
@@ -55,6 +58,7 @@ export function progressPrinter(options: ProgressOptions): (event: ProgressEvent
   let startedAt = 0;
   let startedDone = 0;
   let barShown = false;
+  let linedAt = now();
   const clear = () => {
     if (barShown) write("\r\x1b[K");
     barShown = false;
@@ -78,22 +82,34 @@ export function progressPrinter(options: ProgressOptions): (event: ProgressEvent
       const value = event.figures?.[name];
       return value === undefined ? "" : ` · ${short} ${figure(value)}`;
     }).join("");
+    const ended = done >= total;
     if (terminal) {
       const filled = Math.round(20 * Math.min(1, done / total));
       const bar = "█".repeat(filled) + "░".repeat(20 - filled);
       write(`\r\x1b[K${`${stage} ${bar} ${done}/${total}${left}${figures}`.slice(0, width - 1)}`);
       barShown = true;
-      if (done >= total) {
+      if (ended && event.figures) {
         write("\n");
         barShown = false;
       }
-    } else if (done <= 1 || done >= total || done % Math.ceil(total / 10) === 0) {
+    } else if ((ended && event.figures) || now() - linedAt >= secondsBetweenLines * 1000) {
       write(`${stage} ${done}/${total}${left}${figures}\n`);
+      linedAt = now();
     }
   };
 }
 
-/** Seconds in words: `45 s`, `3 min 20 s`, `2 h 5 min`. */
+/**
+ * Seconds in words: `45 s`, `3 min 20 s`, `2 h 5 min`.
+ *
+ * @example
+ * ```ts
+ * import { duration } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([45, 200, 7500].map(duration), ["45 s", "3 min 20 s", "2 h 5 min"]);
+ * ```
+ */
 export function duration(seconds: number): string {
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;

@@ -54,9 +54,10 @@ const trainShare = 0.3;
 function atlasData(config: Config): RunData {
   const { world, seed, evaluate, sft } = config;
   const { countries, cities, airports } = world;
-  const atlas = (number: number | "real") =>
-    buildAtlas({ seed: number, countries, cities, airports, twoFactPresence: world.two_fact_presence });
-  const training = (purpose: number, i: number) => atlas((seed * 1000 + purpose * 300 + i) % heldoutAtlas);
+  const atlas = (number: number | "real", twoFactPresence = world.two_fact_presence) =>
+    buildAtlas({ seed: number, countries, cities, airports, twoFactPresence });
+  const training = (purpose: number, i: number, presence?: number) =>
+    atlas((seed * 1000 + purpose * 300 + i) % heldoutAtlas, presence);
   const open = (atlas: Atlas) => ({ atlas, retriever: retrieverOf(config, atlas.documents) });
   const sample = ({ atlas, retriever }: ReturnType<typeof open>, name: string, count: number) => ({
     name,
@@ -64,7 +65,7 @@ function atlasData(config: Config): RunData {
     questions: sampleQuestions(atlas, count, seed, { split: name, hopShares: world.hop_shares }),
   });
 
-  const sftWorlds = Array.from({ length: world.sft_worlds }, (_, i) => open(training(0, i)));
+  const sftWorlds = Array.from({ length: world.sft_worlds }, (_, i) => open(training(0, i, world.sft_two_fact_presence)));
   const rlWorlds = Array.from({ length: world.rl_worlds }, (_, i) => open(training(1, i)));
   const heldout = [
     sample(open(atlas(heldoutAtlas)), "alternate", evaluate.n),

@@ -15,7 +15,17 @@ import type { Trajectory } from "../rollout/trajectory.ts";
 import { type Config, configToToml, loadConfig } from "./config.ts";
 import { eventFileName } from "./tensorboard.ts";
 
-/** Paths inside a run folder. */
+/**
+ * Paths inside a run folder.
+ *
+ * @example
+ * ```ts
+ * import { runPaths } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(runPaths("runs/demo").rollouts(123), "runs/demo/rollouts/step_000123.jsonl");
+ * ```
+ */
 export function runPaths(folder: string) {
   return {
     config: `${folder}/config.toml`,
@@ -34,7 +44,17 @@ export function runPaths(folder: string) {
 /** `new`: nothing there. `finished`: all stages are done and measured. */
 export type RunState = "new" | "unfinished" | "finished";
 
-/** How far the run in a folder has come. */
+/**
+ * How far the run in a folder has come.
+ *
+ * @example
+ * ```ts
+ * import { runState } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(await runState("runs/no_such_run"), "new");
+ * ```
+ */
 export async function runState(folder: string): Promise<RunState> {
   const paths = runPaths(folder);
   if (!await exists(paths.config)) {
@@ -86,6 +106,17 @@ export async function differentKey(folder: string, config: Config): Promise<stri
  * Takes a run folder for this process, making it when it is missing. The lock falls with the process, however it ends.
  *
  * @throws {InputError} when another process has it.
+ *
+ * @example
+ * ```ts
+ * import { lockRunFolder } from "@search-e1/kit";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * const lock = await lockRunFolder(folder);
+ * await assertRejects(() => lockRunFolder(folder), Error, "another process is at it");
+ * lock.release();
+ * ```
  */
 export async function lockRunFolder(folder: string): Promise<{ release(): void }> {
   for (const part of ["checkpoints", "rollouts", "tensorboard"]) {
@@ -138,6 +169,14 @@ export async function writeEvaluation(folder: string, evaluation: Evaluation): P
  * Reads `evaluation.json`.
  *
  * @throws {InputError} when the run is not finished or there is none.
+ *
+ * @example
+ * ```ts
+ * import { readEvaluation } from "@search-e1/kit";
+ * import { assertRejects } from "@std/assert";
+ *
+ * await assertRejects(() => readEvaluation("runs/no_such_run"), Error, "there is no such file");
+ * ```
  */
 export async function readEvaluation(folder: string): Promise<Evaluation> {
   const path = runPaths(folder).evaluation;

@@ -37,7 +37,18 @@ export function stagesOf(config: Pick<Config, "stages">): Stage[] {
   });
 }
 
-/** The GRPO settings of one occurrence, with one value where the config has a list. */
+/**
+ * The GRPO settings of one occurrence, with one value where the config has a list.
+ *
+ * @example
+ * ```ts
+ * import { grpoSettings, parseConfig } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const config = parseConfig("[grpo]\nsteps = [10, 6]", "run.toml");
+ * assertEquals([0, 1, 2].map((occurrence) => grpoSettings(config, occurrence).steps), [10, 6, 6]);
+ * ```
+ */
 export function grpoSettings(config: Config, occurrence: number) {
   const { steps, questions_per_step, learning_rate } = config.grpo;
   return {
@@ -48,7 +59,18 @@ export function grpoSettings(config: Config, occurrence: number) {
   };
 }
 
-/** The OFSD settings of one occurrence, with one value where the config has a list. */
+/**
+ * The OFSD settings of one occurrence, with one value where the config has a list.
+ *
+ * @example
+ * ```ts
+ * import { ofsdSettings, parseConfig } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const config = parseConfig("[ofsd]\nquestions = [160, 80]", "run.toml");
+ * assertEquals(ofsdSettings(config, 1).questions, 80);
+ * ```
+ */
 export function ofsdSettings(config: Config, occurrence: number) {
   const { questions, learning_rate } = config.ofsd;
   return {

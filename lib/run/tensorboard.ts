@@ -23,6 +23,19 @@ export async function openEvents(path: string, length = 0): Promise<AppendLog> {
  * Appends the numbers of a metrics row as scalars at its step.
  *
  * @param wallTime Seconds since 1970.
+ *
+ * @example
+ * ```ts
+ * import { appendEvents, openEvents } from "@search-e1/kit";
+ * import { assert } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * const log = await openEvents(path);
+ * const { length } = log;
+ * await appendEvents(log, { step: 1, stage: "sft", loss: 2.5 });
+ * log.close();
+ * assert(length > 0 && (await Deno.stat(path)).size > length);
+ * ```
  */
 export function appendEvents(
   log: AppendLog,
@@ -35,7 +48,17 @@ export function appendEvents(
   return log.append(tfRecord(eventProto({ step: row.step, scalars }, wallTime)));
 }
 
-/** One TFRecord: length, masked CRC of the length, data, masked CRC of the data. */
+/**
+ * One TFRecord: length, masked CRC of the length, data, masked CRC of the data.
+ *
+ * @example
+ * ```ts
+ * import { tfRecord } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(tfRecord(Uint8Array.of(1, 2, 3)).length, 8 + 4 + 3 + 4);
+ * ```
+ */
 export function tfRecord(data: Uint8Array): Uint8Array {
   const out = new Uint8Array(data.length + 16);
   const view = new DataView(out.buffer);

@@ -13,7 +13,7 @@ import type { Atlas } from "./atlas.ts";
 
 /** What `buildWordTokenizer` takes beside the texts. */
 export interface WordTokenizerOptions {
-  /** Strings that are one piece each, wherever they stand, beside the tags of the agent. */
+  /** Strings that are one piece each, wherever they stand, beside the agent's tags; no letter or digit at either end. */
   specialPieces?: readonly string[];
 }
 
@@ -29,13 +29,20 @@ const explicitSpace = "▁";
 const joiner = "\u2060";
 
 const wordStart = String.raw`[\p{L}\p{N}_]`;
-const word = String.raw`${wordStart}(?:[^ \n\t\r"()<>▁\u2060]*[\p{L}\p{M}\p{N}_])?`;
+const wordInside = String.raw`[^ \n\t\r"()<>▁\u2060]`;
+const wordEnd = String.raw`[\p{L}\p{M}\p{N}_]`;
 const beforeSpace = String.raw`[\p{L}\p{M}\p{N}_,.;:?!)]`;
-const afterTitle = String.raw`(?<!\(Title:) (?!${wordStart}`;
+const notAfterTitle = String.raw`(?<!\(Title:)`;
+/** Where punctuation stands right before a word, and is not inside one ("3.5"); and a title without its space. */
+const gluedPlaces = String.raw`(?<=\)|(?:^|[^\p{L}\p{N}_])[,.;:?!])(?=${wordStart})|(?<=\(Title:)(?=[^ ])`;
+/** A space that writing would not put back by itself. */
+const explicitSpaces = String.raw`(?<!${beforeSpace}) |${notAfterTitle} (?!${wordStart})| (?![^ ])`;
 
 /**
  * The files of a tokenizer whose words are those of `texts`: `tokenizer.json` and `tokenizer_config.json`. A word that is
  * in none of them becomes `<unk>`.
+ *
+ * @throws {Error} when a special piece begins or ends as words do.
  *
  * @example
  * ```ts
@@ -52,8 +59,19 @@ export function buildWordTokenizer(
   texts: Iterable<string>,
   options: WordTokenizerOptions = {},
 ): Record<string, string> {
-  const whole = [...new Set([...tags, titleOpening, ...options.specialPieces ?? [], "\n\n", "\n"])]
+  const { specialPieces = [] } = options;
+  const wordLike = specialPieces.find((piece) => new RegExp(`^${wordEnd}|${wordEnd}$`, "u").test(piece));
+  if (wordLike !== undefined) {
+    throw new Error(
+      `Cannot make a piece of "${wordLike}": it begins or ends with a letter or digit, as words do`,
+    );
+  }
+  const whole = [...new Set([...tags, titleOpening, ...specialPieces, "\n\n", "\n"])]
     .sort((a, b) => b.length - a.length);
+  const inside = specialPieces.length === 0
+    ? wordInside
+    : `(?:(?!${specialPieces.map(escaped).join("|")})${wordInside})`;
+  const word = `${wordStart}(?:${inside}*${wordEnd})?`;
   const piece = `${whole.map(escaped).join("|")}|${word}|[^ ]`;
   const vocabulary = new Set([
     pad,
@@ -67,7 +85,11 @@ export function buildWordTokenizer(
   ]);
   const pattern = new RegExp(piece, "gu");
   const words = new Set<string>();
-  for (const text of texts) for (const found of text.match(pattern) ?? []) words.add(found);
+  for (const text of texts) {
+    const read = text.replace(new RegExp(gluedPlaces, "gu"), joiner)
+      .replace(new RegExp(explicitSpaces, "gu"), explicitSpace);
+    for (const found of read.match(pattern) ?? []) words.add(found);
+  }
   for (const found of [...words].sort(byCodePoint)) vocabulary.add(found);
 
   const special = [pad, eos, unknown].map((content, id) => ({
@@ -87,8 +109,8 @@ export function buildWordTokenizer(
     normalizer: {
       type: "Sequence",
       normalizers: [
-        replace(String.raw`(?<=\)|(?:^|[ \n"(<>),.;:?!])[,.;:?!]|\(Title:)(?=${wordStart})`, joiner),
-        replace(`(?<!${beforeSpace}) |${afterTitle})`, explicitSpace),
+        replace(gluedPlaces, joiner),
+        replace(explicitSpaces, explicitSpace),
       ],
     },
     pre_tokenizer: { type: "Split", pattern: { Regex: piece }, behavior: "Removed", invert: true },
@@ -98,7 +120,7 @@ export function buildWordTokenizer(
       decoders: [
         { type: "WordPiece", prefix: "##", cleanup: false },
         { type: "Fuse" },
-        replace(`${afterTitle}|${unknown})| (?=${joiner})`, ""),
+        replace(`${notAfterTitle} (?!${wordStart}|${unknown})| (?=[${joiner}${explicitSpace}])`, ""),
         replace(`(?<!${beforeSpace}|${unknown}) `, ""),
         replace(joiner, ""),
         replace(explicitSpace, " "),
@@ -125,7 +147,17 @@ export function buildWordTokenizer(
   };
 }
 
-/** Every text that an atlas shows to the agent: its documents as an observation has them, and its questions. */
+/**
+ * Every text that an atlas shows to the agent: its documents as an observation has them, and its questions.
+ *
+ * @example
+ * ```ts
+ * import { atlasTexts, buildAtlas } from "@search-e1/kit";
+ * import { assert } from "@std/assert";
+ *
+ * assert(atlasTexts(buildAtlas({ seed: "real" })).includes("What is the capital of Japan?"));
+ * ```
+ */
 export function atlasTexts(atlas: Atlas): string[] {
   const documents = atlas.documents.map((document) => {
     const { title, text } = titleAndText(document);

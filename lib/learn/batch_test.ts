@@ -1,0 +1,77 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
+import fc from "fast-check";
+import { batchTensors, packBatch, packPerToken, type Sequence } from "./batch.ts";
+
+const sequence: fc.Arbitrary<Sequence> = fc.array(fc.tuple(fc.nat(99), fc.constantFrom(0, 1)), {
+  maxLength: 20,
+})
+  .map((pairs) => ({
+    tokens: pairs.map(([token]) => token),
+    mask: pairs.map(([, m], t) => t === 0 ? 0 : m),
+  }));
+
+Deno.test("packBatch() asks for every masked token once, by the hidden state before it", () => {
+  fc.assert(fc.property(
+    fc.array(sequence, { minLength: 1, maxLength: 5 }),
+    fc.integer({ min: 1, max: 9 }),
+    fc.integer({ min: 1, max: 9 }),
+    fc.nat(3),
+    (sequences, lengthBucket, maskBucket, more) => {
+      const rows = sequences.length + more;
+      const packed = packBatch(sequences, { padTokenId: 100, lengthBucket, maskBucket, rows });
+      const { B, T, M } = packed;
+      assertEquals([B, T % lengthBucket, M % maskBucket], [rows, 0, 0]);
+      const values = sequences.map(({ tokens }) => tokens.map((token, t) => 1000 * t + token));
+      const perToken = packPerToken(packed, sequences, values);
+      for (let row = 0; row < B; row++) {
+        const { tokens, mask } = sequences[row] ?? { tokens: [], mask: [] };
+        const padded = Array.from({ length: T }, (_, t) => tokens[t] ?? 100);
+        assertEquals([...packed.tokens_BT.subarray(row * T, (row + 1) * T)], padded);
+        const asked = mask.flatMap((m, t) => m ? [t] : []);
+        assert(asked.length <= M);
+        for (let i = 0; i < M; i++) {
+          const [at, t] = [row * M + i, asked[i]];
+          const found = [packed.mask_BM[at], packed.index_BM[at], packed.targets_BM[at], perToken[at]];
+          assertEquals(
+            found,
+            t === undefined ? [0, 0, 0, 0] : [1, row * T + t - 1, tokens[t], values[row]![t]],
+          );
+        }
+      }
+    },
+  ));
+});
+
+Deno.test("packBatch() refuses masks that mean nothing", () => {
+  const pack = (tokens: number[], mask: number[]) => packBatch([{ tokens, mask }], { padTokenId: 0 });
+  assertThrows(() => pack([1, 2], [1, 0]), RangeError, "row 0: its mask asks for the first token");
+  assertThrows(() => pack([1, 2], [0]), RangeError, "row 0: its mask has 1 entries for 2 tokens");
+  assertThrows(() => pack([1, 2], [0, 0.5]), RangeError, "mask[1] is 0.5, not 0 or 1");
+  const three = Array.from({ length: 3 }, () => ({ tokens: [1], mask: [0] }));
+  assertThrows(() => packBatch(three, { padTokenId: 0, rows: 2 }), RangeError, "3 sequences into 2 rows");
+});
+
+Deno.test("packPerToken() refuses values that do not fit", () => {
+  const sequences = [{ tokens: [1, 2], mask: [0, 1] }];
+  const packed = packBatch(sequences, { padTokenId: 0 });
+  assertThrows(() => packPerToken(packed, sequences, [[1]]), RangeError, "row 0: there are 1 for 2 tokens");
+});
+
+Deno.test("batchTensors() uploads what was packed", async () => {
+  await tf.setBackend("cpu");
+  const packed = packBatch([{ tokens: [4, 5, 6], mask: [0, 0, 1] }], {
+    padTokenId: 9,
+    lengthBucket: 4,
+    maskBucket: 2,
+  });
+  const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packed);
+  assertEquals([tokens_BT, index_BM, targets_BM, mask_BM].map(({ dtype, shape }) => [dtype, ...shape]), [
+    ["int32", 1, 4],
+    ["int32", 1, 2],
+    ["int32", 1, 2],
+    ["float32", 1, 2],
+  ]);
+  assertEquals([...await index_BM.data()], [1, 0]);
+  tf.dispose([tokens_BT, index_BM, targets_BM, mask_BM]);
+});
