@@ -21,6 +21,10 @@ function reference(): Promise<string> {
   })();
 }
 
+Deno.test.afterAll(async () => {
+  if (referenceRun) await Deno.remove(await referenceRun, { recursive: true });
+});
+
 /** Asserts that two runs have the same metrics, times aside, the same evaluation and the same weights. */
 async function assertSameRun(folder: string, expected: string): Promise<void> {
   const metrics = async (run: string) => (await readMetrics(runPaths(run).metrics)).map(withoutMeasurements);

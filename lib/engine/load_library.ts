@@ -9,7 +9,7 @@ import { cString, type Libtensorflow, libtensorflowSymbols, textAt } from "./lib
 import { withoutLog } from "./quiet_log.ts";
 import { findLibraries, type FoundLibrary, libtensorflowVersion } from "./locate.ts";
 
-/** The oldest release whose C API the kit's binding was tested on. */
+/** The oldest release that is taken; the tests run on the one that the kit installs. */
 const oldestVersion = [2, 15] as const;
 
 /** A loaded library, where it lies and which release it is. */

@@ -41,15 +41,17 @@ Deno.test("loadLibrary() says in one line which function a library lacks", async
 Deno.test("loadLibrary() says in one line that a library is cut off, rather than die of it", async () => {
   const path = await otherLibrary();
   if (path === undefined) return console.log("left out: no libm.so.6 on this system");
-  const cut = await Deno.makeTempFile({ suffix: ".so" });
+  const cut = await Deno.makeTempFile({ dir: root, suffix: ".so" });
   await Deno.writeFile(cut, (await Deno.readFile(path)).subarray(0, 5000));
   assertStringIncludes(await complaintOf(cut), "it is cut off: it has 5000 of ");
-  await Deno.remove(cut);
 });
+
+const root = Deno.makeTempDirSync();
+addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));
 
 /** Compiles a library with the C compiler; undefined without one. */
 async function compiled(source: string, ...options: string[]): Promise<string | undefined> {
-  const folder = await Deno.makeTempDir();
+  const folder = await Deno.makeTempDir({ dir: root });
   await Deno.writeTextFile(`${folder}/source.c`, source);
   const args = ["-w", "-shared", "-fPIC", "-o", `${folder}/lib.so`, `${folder}/source.c`, ...options];
   try {

@@ -2,9 +2,12 @@ import { assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { InputError } from "../base/input_error.ts";
 import { findPip, runPip } from "./pip.ts";
 
+const root = Deno.makeTempDirSync();
+addEventListener("unload", () => Deno.removeSync(root, { recursive: true }));
+
 /** A program in the place of pip, written in shell. */
 async function program(script: string): Promise<string> {
-  const path = await Deno.makeTempFile();
+  const path = await Deno.makeTempFile({ dir: root });
   await Deno.writeTextFile(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   return path;
 }
@@ -20,7 +23,7 @@ Deno.test("findPip() takes the first command that runs", async () => {
 });
 
 Deno.test("runPip() reports how the scratch files grow, and the size that pip names", async () => {
-  const scratch = await Deno.makeTempDir();
+  const scratch = await Deno.makeTempDir({ dir: root });
   const pip = await program(
     'echo "  Downloading some.whl (274.0 MB)"; mkdir $TMPDIR/x; head -c 5000 /dev/zero > $TMPDIR/x/some.whl; sleep 1.2',
   );
@@ -33,7 +36,7 @@ Deno.test("runPip() reports how the scratch files grow, and the size that pip na
 Deno.test("runPip() hands on pip's last error", async () => {
   const pip = await program('echo "ERROR: first" >&2; echo "ERROR: No matching distribution" >&2; exit 1');
   await assertRejects(
-    () => runPip([pip], [], `${Deno.makeTempDirSync()}/scratch`, () => {}),
+    () => runPip([pip], [], `${root}/scratch`, () => {}),
     InputError,
     `Cannot fetch by ${pip}: No matching distribution; check the network and try again`,
   );

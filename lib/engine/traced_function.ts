@@ -9,6 +9,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { CompiledStep, CompileOptions, Step } from "./engine.ts";
 import { addFunction, type Recording, removeFunction } from "./graph_function.ts";
+import { cString } from "./libtensorflow_symbols.ts";
 import type { TensorflowBackend } from "./tensorflow_backend.ts";
 
 /** The functions made in this process, so that each has a name of its own. */
@@ -73,6 +74,12 @@ export function tracedStep(
     if (tf.getBackend() !== "tensorflow") {
       throw new Error(`Cannot run step "${name}" of tensorflow: tfjs's backend is "${tf.getBackend()}"`);
     }
+    if (xla && vulkanIsLoaded(backend)) {
+      throw new Error(
+        `Cannot compile step "${name}" by XLA: this process loaded a Vulkan driver, which may bring another LLVM; ` +
+          "use a process of its own",
+      );
+    }
     const key = shapesOf(inputs);
     let traced = functions.get(key);
     if (traced === undefined) functions.set(key, traced = trace(inputs));
@@ -87,6 +94,13 @@ export function tracedStep(
   return Object.defineProperty(Object.assign(run, { dispose, cacheSize: 0 }), "cacheSize", {
     get: () => functions.size,
   });
+}
+
+/** Whether a graphics adapter was asked for here: Mesa's software driver brings an LLVM that makes XLA's crash. */
+function vulkanIsLoaded({ binding }: TensorflowBackend): boolean {
+  const lazyIfLoaded = 0x5; // RTLD_LAZY | RTLD_NOLOAD on Linux
+  return Deno.build.os === "linux" &&
+    binding.library.symbols.dlopen(cString("libvulkan.so.1"), lazyIfLoaded) !== 0n;
 }
 
 function shapesOf(inputs: readonly tf.Tensor[]): string {

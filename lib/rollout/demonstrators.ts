@@ -100,7 +100,10 @@ export async function demonstrations(options: DemonstrationOptions): Promise<Dem
       made.push(await hinted(question, desk, notice, random() < 0.5 ? 1 + Math.floor(random() * 2) : 0));
     } else {
       const turns = await personaTurns(question, desk);
-      made.push({ question, segments: withSilence(turns, random).flatMap((turn) => segmentsOf(turn, "model", notice)) });
+      made.push({
+        question,
+        segments: withSilence(turns, random).flatMap((turn) => segmentsOf(turn, "model", notice)),
+      });
     }
   }
   return made;

@@ -6,6 +6,7 @@
  */
 import { generate } from "../model/generate.ts";
 import type { Policy } from "../model/policy.ts";
+import { PrefixCache } from "../model/prefix_cache.ts";
 import type { Question } from "../world/question.ts";
 import type { Task } from "../world/question_set.ts";
 import { type AgentOptions, observationText, parseAction, stopStrings } from "./environment.ts";
@@ -75,72 +76,79 @@ export async function rollout(
     };
   });
 
-  let active = trajectories.map((_, row) => row);
-  for (let turn = 0; turn <= agent.maxTurns && active.length > 0; turn++) {
-    const finalTurn = turn === agent.maxTurns;
-    const room = agent.maxContextTokens - agent.maxNewTokens;
-    const contexts = active.map((row) => {
-      const { tokens } = trajectories[row]!;
-      trajectories[row]!.droppedTokens = Math.max(0, tokens.length - room);
-      return tokens.slice(-room);
-    });
-    const rows = active;
-    const started = performance.now();
-    const generated = await generate(policy, contexts, {
-      maxNewTokens: agent.maxNewTokens,
-      temperature: options.temperature,
-      ...(options.topP === undefined ? {} : { topP: options.topP }),
-      ...(options.topK === undefined ? {} : { topK: options.topK }),
-      ...(options.maxBatch === undefined ? {} : { maxBatch: options.maxBatch }),
-      stopStrings: [...stopStrings],
-      random: (i) => streams[rows[i]!]!,
-    });
-    if (options.time) options.time.generate += performance.now() - started;
-
-    const searching: number[] = [];
-    const goingOn: number[] = [];
-    active.forEach((row, i) => {
-      const trajectory = trajectories[row]!;
-      const { tokens, logprobs } = generated[i]!;
-      const action = parseAction(tokenizer.decode(tokens));
-      const start = trajectory.tokens.length;
-      append(trajectory, tokens, 1, logprobs);
-      trajectory.turns.push({
-        kind: action?.kind ?? "invalid",
-        span: [start, trajectory.tokens.length],
-        content: action?.content ?? "",
-        documents: [],
+  // A turn goes on from what the last one left in the KV cache.
+  const prefixCache = new PrefixCache();
+  try {
+    let active = trajectories.map((_, row) => row);
+    for (let turn = 0; turn <= agent.maxTurns && active.length > 0; turn++) {
+      const finalTurn = turn === agent.maxTurns;
+      const room = agent.maxContextTokens - agent.maxNewTokens;
+      const contexts = active.map((row) => {
+        const { tokens } = trajectories[row]!;
+        trajectories[row]!.droppedTokens = Math.max(0, tokens.length - room);
+        return tokens.slice(-room);
       });
-      if (action?.kind === "answer") {
-        trajectory.answer = action.content;
-        trajectory.stop = "answer";
-      } else if (!finalTurn) {
-        goingOn.push(row);
-        if (action) searching.push(row);
-        else append(trajectory, noticeIds, 0);
-      }
-    });
+      const rows = active;
+      const started = performance.now();
+      const generated = await generate(policy, contexts, {
+        maxNewTokens: agent.maxNewTokens,
+        temperature: options.temperature,
+        ...(options.topP === undefined ? {} : { topP: options.topP }),
+        ...(options.topK === undefined ? {} : { topK: options.topK }),
+        ...(options.maxBatch === undefined ? {} : { maxBatch: options.maxBatch }),
+        stopStrings: [...stopStrings],
+        random: (i) => streams[rows[i]!]!,
+        prefixCache,
+      });
+      if (options.time) options.time.generate += performance.now() - started;
 
-    if (searching.length > 0) {
-      const startedSearch = performance.now();
-      for (const [retriever, asking] of Map.groupBy(searching, (row) => requests[row]!.retriever)) {
-        const queries = asking.map((row) => trajectories[row]!.turns.at(-1)!.content);
-        const found = options.searchOff
-          ? queries.map(() => [])
-          : await retriever.search(queries, agent.documents);
-        asking.forEach((row, i) => {
-          const trajectory = trajectories[row]!;
-          const documents = found[i]!.map((hit) => hit.document);
-          trajectory.turns.at(-1)!.documents = documents;
-          const ids = tokenizer.encode(observationText(documents));
-          trajectory.truncatedTokens += Math.max(0, ids.length - agent.maxObservationTokens);
-          append(trajectory, ids.slice(0, agent.maxObservationTokens), 0);
+      const searching: number[] = [];
+      const goingOn: number[] = [];
+      active.forEach((row, i) => {
+        const trajectory = trajectories[row]!;
+        const { tokens, logprobs } = generated[i]!;
+        const action = parseAction(tokenizer.decode(tokens));
+        const start = trajectory.tokens.length;
+        append(trajectory, tokens, 1, logprobs);
+        trajectory.turns.push({
+          kind: action?.kind ?? "invalid",
+          span: [start, trajectory.tokens.length],
+          content: action?.content ?? "",
+          documents: [],
         });
+        if (action?.kind === "answer") {
+          trajectory.answer = action.content;
+          trajectory.stop = "answer";
+        } else if (!finalTurn) {
+          goingOn.push(row);
+          if (action) searching.push(row);
+          else append(trajectory, noticeIds, 0);
+        }
+      });
+
+      if (searching.length > 0) {
+        const startedSearch = performance.now();
+        for (const [retriever, asking] of Map.groupBy(searching, (row) => requests[row]!.retriever)) {
+          const queries = asking.map((row) => trajectories[row]!.turns.at(-1)!.content);
+          const found = options.searchOff
+            ? queries.map(() => [])
+            : await retriever.search(queries, agent.documents);
+          asking.forEach((row, i) => {
+            const trajectory = trajectories[row]!;
+            const documents = found[i]!.map((hit) => hit.document);
+            trajectory.turns.at(-1)!.documents = documents;
+            const ids = tokenizer.encode(observationText(documents));
+            trajectory.truncatedTokens += Math.max(0, ids.length - agent.maxObservationTokens);
+            append(trajectory, ids.slice(0, agent.maxObservationTokens), 0);
+          });
+        }
+        if (options.time) options.time.search += performance.now() - startedSearch;
       }
-      if (options.time) options.time.search += performance.now() - startedSearch;
+      active = goingOn;
+      options.onTurn?.(trajectories.length - active.length, trajectories.length);
     }
-    active = goingOn;
-    options.onTurn?.(trajectories.length - active.length, trajectories.length);
+  } finally {
+    prefixCache.close();
   }
   return trajectories;
 }

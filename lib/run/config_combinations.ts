@@ -71,6 +71,12 @@ export function refuseImpossible(config: Config, refuse: (path: string, problem:
   if (grpo.delta > 0 && grpo.loss === "cispo") {
     refuse("grpo.delta", `is the two-sided clip of grpo.loss = "clip"; with "cispo" it must be 0`);
   }
+  if (grpo.loss === "cispo" && grpo.epsilon_high < 1) {
+    refuse(
+      "grpo.epsilon_high",
+      `= ${grpo.epsilon_high} is the bound of the ratio itself with grpo.loss = "cispo"; give 1 or more, such as 5`,
+    );
+  }
   const perStep = Array.isArray(grpo.questions_per_step)
     ? grpo.questions_per_step
     : [grpo.questions_per_step];
@@ -88,12 +94,6 @@ export function refuseImpossible(config: Config, refuse: (path: string, problem:
     );
   }
 
-  if (ofsd.clip === "entry" && ofsd.direction === "jsd") {
-    refuse(
-      "ofsd.clip",
-      `= "entry" is defined for one KL, not for ofsd.direction = "jsd"; use "token" or "off"`,
-    );
-  }
   if (ofsd.direction === "jsd" && (ofsd.jsd_beta === 0 || ofsd.jsd_beta === 1)) {
     refuse("ofsd.jsd_beta", `= ${ofsd.jsd_beta} is a plain KL; set ofsd.direction to "forward" or "reverse"`);
   }

@@ -44,7 +44,9 @@ const engine = section("What computes", {
       "Engine; auto takes the first of tensorflow, webgpu (hardware only), wasm that this machine has",
     ),
   threads: count.default(0).describe("Threads of the engine; 0 = all cores"),
-  micro_batch: atLeast(1).default(96).describe("Rows that go through the model at once in training and scoring"),
+  micro_batch: atLeast(1).default(96).describe(
+    "Rows that go through the model at once in training and scoring",
+  ),
   rollout_batch: atLeast(1).default(300).describe("Roll-outs that run side by side"),
   xla: flag.default(false).describe("Compile training steps with XLA (tensorflow only)"),
 });
@@ -64,7 +66,9 @@ const world = section("Where questions and documents come from", {
   two_fact_presence: share.default(0.85)
     .describe("atlas: share of the two-fact documents that exist; the missing ones make a short query fail"),
   sft_two_fact_presence: share.default(0.85)
-    .describe("atlas: the same in the worlds of the demonstrations; the fewer, the more often they show how to recover"),
+    .describe(
+      "atlas: the same in the worlds of the demonstrations; the fewer, the more often they show how to recover",
+    ),
   hop_shares: z.array(share).length(3).default([0.15, 0.4, 0.45])
     .describe("atlas: shares of questions with one, two and three hops; they sum to 1"),
   questions: text.default("").describe(

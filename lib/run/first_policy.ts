@@ -17,7 +17,11 @@ export async function firstPolicy(config: Config, data: RunData): Promise<Policy
   const { model } = config;
   if (model.path !== "") return await loadPolicy(model.path);
   const files = model.tokenizer === ""
-    ? buildWordTokenizer([...data.texts(), config.agent.instruction.replace("{question}", ""), config.agent.notice])
+    ? buildWordTokenizer([
+      ...data.texts(),
+      config.agent.instruction.replace("{question}", ""),
+      config.agent.notice,
+    ])
     : await tokenizerFiles(model.tokenizer);
   const tokenizer = loadTokenizer(files);
   const modelConfig: ModelConfig = {

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { pick, randomStream } from "../base/random.ts";
 import { groupAdvantages, mean, standardDeviation } from "../learn/advantage.ts";
 import { type BatchTensors, packPerToken } from "../learn/batch.ts";
+import { groupIdCollisions } from "../learn/detectors.ts";
 import { grpoLoss, type GrpoOptions } from "../learn/grpo.ts";
 import { rewardTrajectories } from "../learn/reward.ts";
 import { learningRate } from "../learn/schedule.ts";
@@ -62,7 +63,7 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     const time = { generate: 0, search: 0, logprobs: 0, train: 0 };
 
     // 1. Groups of roll-outs with rewards.
-    const { trajectories, all } = await sampleGroups(run, stage, settings, time);
+    const { trajectories, all, tasks } = await sampleGroups(run, stage, settings, time);
 
     // 2. Advantages: A = (r − mean) / (std + ε) within the group (arXiv 2402.03300, §4.1.2).
     const { advantages } = groupAdvantages(trajectories, {
@@ -95,11 +96,20 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     for (let update = 0; update < updates; update++) {
       const part = chunk(rows, settings.mini_batches)[update % settings.mini_batches]!;
       figures.push(await accumulateRows(trainer, losses.policy, part, settings.aggregation, policy, batch));
-      const demonstrations = drawBatch(rehearsals, step * updates + update, config.rehearsal.per_step, (epoch) =>
-        randomStream(config.seed, stage.name, "rehearsal", epoch));
+      const demonstrations = drawBatch(
+        rehearsals,
+        step * updates + update,
+        config.rehearsal.per_step,
+        (epoch) => randomStream(config.seed, stage.name, "rehearsal", epoch),
+      );
       if (demonstrations.length > 0) {
         const { inputs } = packedInputs(demonstrations, policy.tokenizer.padTokenId, demonstrations.length);
-        const { loss } = await trainer.accumulate("rehearsal", losses.rehearsal, inputs, config.rehearsal.coefficient);
+        const { loss } = await trainer.accumulate(
+          "rehearsal",
+          losses.rehearsal,
+          inputs,
+          config.rehearsal.coefficient,
+        );
         figures.at(-1)!["rehearsal/loss"] = loss!;
         state.compute.trained += demonstrations.reduce((sum, { tokens }) => sum + tokens.length, 0);
       }
@@ -118,6 +128,7 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     await finishStep(run, stage, settings.steps, trainer.optimizer, {
       ...rewardMetrics(all, settings.group_size),
       ...rolloutMetrics(all),
+      "env/group_id_collisions": groupIdCollisions(tasks.map(({ question }) => question)),
       ...meanOf(figures),
       ...samplingDifference(trajectories, old),
       learning_rate: rate,
@@ -151,10 +162,11 @@ async function sampleGroups(
   stage: Stage,
   settings: GrpoSettings,
   time: { generate: number; search: number },
-): Promise<{ trajectories: Trajectory[]; all: Trajectory[] }> {
+): Promise<{ trajectories: Trajectory[]; all: Trajectory[]; tasks: Task[] }> {
   const { config, state } = run;
   const step = state.stageStep;
   const all: Trajectory[] = [];
+  const asked: Task[] = [];
   const kept: Trajectory[][] = [];
   for (let attempt = 0; attempt < (settings.dynamic_sampling ? 4 : 1); attempt++) {
     const missing = settings.questions_per_step - kept.length;
@@ -164,19 +176,28 @@ async function sampleGroups(
       : freshTasks(run, missing, all, randomStream(config.seed, stage.name, "again", step, attempt));
     const groups = await rolloutGroups(run, stage, tasks, settings.group_size, time);
     all.push(...groups.flat());
+    asked.push(...tasks);
     const useful = settings.dynamic_sampling
       ? groups.filter((group) => group.some(({ reward }) => reward !== group[0]!.reward))
       : groups;
     kept.push(...useful);
   }
   // Where no group at all tells right from wrong, the step goes on with what there is: its gradient is zero.
-  return { trajectories: kept.length > 0 ? kept.flat() : all.slice(0, settings.group_size), all };
+  return {
+    trajectories: kept.length > 0 ? kept.flat() : all.slice(0, settings.group_size),
+    all,
+    tasks: asked,
+  };
 }
 
 /** The tasks of one step: the training questions in an order of their own for every stage and epoch. */
 export function trainTasks(run: Run, stage: Stage, step: number, count: number): Task[] {
-  return drawBatch(run.data.train, step, count, (epoch) =>
-    randomStream(run.config.seed, stage.name, "questions", epoch));
+  return drawBatch(
+    run.data.train,
+    step,
+    count,
+    (epoch) => randomStream(run.config.seed, stage.name, "questions", epoch),
+  );
 }
 
 function freshTasks(run: Run, count: number, seen: readonly Trajectory[], random: () => number): Task[] {
@@ -198,7 +219,9 @@ export async function rolloutGroups(
 ): Promise<Trajectory[][]> {
   const { config, state } = run;
   const step = state.stageStep;
-  const requests = tasks.flatMap((task) => Array.from({ length: size }, (_, member) => ({ ...task, member })));
+  const requests = tasks.flatMap((task) =>
+    Array.from({ length: size }, (_, member) => ({ ...task, member }))
+  );
   const trajectories = await rollout(run.policy, requests, {
     agent: agentOptions(config),
     temperature: config.agent.temperature,
@@ -243,7 +266,9 @@ async function accumulateRows(
 }
 
 async function referencePolicy(run: Run, settings: GrpoSettings): Promise<Policy> {
-  const name = settings.reset_reference ? run.state.stageStart : run.state.firstReference ?? run.state.stageStart;
+  const name = settings.reset_reference
+    ? run.state.stageStart
+    : run.state.firstReference ?? run.state.stageStart;
   const { policy, optimizer } = await loadCheckpoint(`${run.folder}/checkpoints/${name}`);
   if (optimizer) tf.dispose([optimizer.m, optimizer.v]);
   return policy;
@@ -256,7 +281,7 @@ function lossOptions({ config }: Run, settings: GrpoSettings): GrpoOptions {
     loss: settings.loss,
     epsilonLow: settings.epsilon_low,
     epsilonHigh: settings.epsilon_high,
-    delta: settings.delta,
+    ...(settings.delta > 0 ? { delta: settings.delta } : {}),
     beta: settings.beta,
     entropyCoefficient: settings.entropy_coefficient,
     maxLength: (config.agent.max_turns + 1) * config.agent.max_new_tokens,
@@ -275,14 +300,17 @@ function rewardMetrics(trajectories: readonly Trajectory[], size: number): Recor
   ]);
   return {
     reward: mean(groups.flat()),
-    reward_std: mean(groups.map(standardDeviation)),
+    reward_std: standardDeviation(groups.flat()),
     frac_reward_zero_std: fracRewardZeroStd,
     ...Object.fromEntries(parts),
   };
 }
 
 /** |log-prob of the sampler − log-prob of the trainer| over all model tokens. */
-function samplingDifference(trajectories: readonly Trajectory[], old: readonly number[][]): Record<string, number> {
+function samplingDifference(
+  trajectories: readonly Trajectory[],
+  old: readonly number[][],
+): Record<string, number> {
   const differences = trajectories.flatMap(({ mask, logprobs }, i) =>
     mask.flatMap((m, t) => m === 1 ? [Math.abs(logprobs[t]! - old[i]![t]!)] : [])
   );
@@ -294,8 +322,10 @@ function samplingDifference(trajectories: readonly Trajectory[], old: readonly n
 
 /** The items in `parts` runs of nearly equal length. */
 export function chunk<T>(items: readonly T[], parts: number): T[][] {
-  return Array.from({ length: parts }, (_, i) =>
-    items.slice(Math.round(i * items.length / parts), Math.round((i + 1) * items.length / parts)));
+  return Array.from(
+    { length: parts },
+    (_, i) => items.slice(Math.round(i * items.length / parts), Math.round((i + 1) * items.length / parts)),
+  );
 }
 
 /** The mean of each figure over the records that have it. */

@@ -11,16 +11,13 @@ import { evaluate } from "../eval/evaluate.ts";
 import { mean } from "../learn/advantage.ts";
 import { type BatchTensors, packPerToken, type Sequence } from "../learn/batch.ts";
 import { hostWeights, ofsdLoss, type OfsdOptions } from "../learn/ofsd.ts";
-import { privilegedPair, queryMask, shownSiblings } from "../learn/privileged_context.ts";
+import { privilegedBlock, privilegedPair, queryMask, shownSiblings } from "../learn/privileged_context.ts";
 import { learningRate } from "../learn/schedule.ts";
 import { chooseSiblings, type SiblingPair } from "../learn/siblings.ts";
 import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
 import { initAdapter, mergeAdapter } from "../model/adapter.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
 import { modelLogits } from "../model/scoring.ts";
-import { hintText } from "../rollout/hint.ts";
-import { formatDocuments } from "../rollout/environment.ts";
-import type { Trajectory } from "../rollout/trajectory.ts";
 import type { Task } from "../world/question_set.ts";
 import { loadCheckpoint } from "./checkpoint.ts";
 import { rolloutGroups, trainTasks } from "./grpo_stage.ts";
@@ -50,7 +47,10 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
   const pairs = await siblingPairs(run, stage, settings);
   await stopWhenAsked(run, optimizer);
   if (pairs.length === 0) {
-    run.onProgress({ kind: "note", text: `${stage.name}: no question has a sibling and a worse roll-out; nothing to distil` });
+    run.onProgress({
+      kind: "note",
+      text: `${stage.name}: no question has a sibling and a worse roll-out; nothing to distil`,
+    });
     return;
   }
   const blocks = privilegedBlocks(run, stage, settings, pairs);
@@ -88,8 +88,12 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
 
   while (state.stageStep < total) {
     const started = performance.now();
-    const part = drawBatch(examples, state.stageStep, settings.batch, (epoch) =>
-      randomStream(config.seed, stage.name, "order", epoch));
+    const part = drawBatch(
+      examples,
+      state.stageStep,
+      settings.batch,
+      (epoch) => randomStream(config.seed, stage.name, "order", epoch),
+    );
     const rate = learningRate(state.stageStep, {
       lr: settings.learning_rate,
       warmupRatio: settings.warmup_ratio,
@@ -131,7 +135,10 @@ async function siblingPairs(run: Run, stage: Stage, settings: OfsdSettings): Pro
   }
   const started = performance.now();
   const tasks = trainTasks(run, stage, 0, settings.questions);
-  run.onProgress({ kind: "note", text: `${stage.name}: ${tasks.length} questions × ${settings.samples} roll-outs of its own` });
+  run.onProgress({
+    kind: "note",
+    text: `${stage.name}: ${tasks.length} questions × ${settings.samples} roll-outs of its own`,
+  });
   const groups = await rolloutGroups(run, stage, tasks, settings.samples, { generate: 0, search: 0 });
   await writeRollouts(run.folder, run.state.step, groups.flat());
   const { pairs, counts } = chooseSiblings(groups, {
@@ -141,30 +148,26 @@ async function siblingPairs(run: Run, stage: Stage, settings: OfsdSettings): Pro
   await writeWhole(path, pairs.map((pair) => JSON.stringify(pair) + "\n").join(""));
   run.onProgress({
     kind: "note",
-    text: `${stage.name}: ${pairs.length} pairs of ${counts.groupsKept} questions in ${
-      ((performance.now() - started) / 1000).toFixed(1)
-    } s; left out: ${counts.withoutSibling} questions without a right answer, ${counts.withoutWorse} without a worse ` +
+    text:
+      `${stage.name}: ${pairs.length} pairs of ${counts.groupsKept} questions in ${
+        ((performance.now() - started) / 1000).toFixed(1)
+      } s; left out: ${counts.withoutSibling} questions without a right answer, ${counts.withoutWorse} without a worse ` +
       `roll-out, ${counts.notWorse} roll-outs as good as the sibling, ${counts.overLimit} beyond the limit`,
   });
   return pairs;
 }
 
 /** The ids of the block that each pair's teacher reads. */
-function privilegedBlocks(run: Run, stage: Stage, settings: OfsdSettings, pairs: readonly SiblingPair[]): number[][] {
+function privilegedBlocks(
+  run: Run,
+  stage: Stage,
+  settings: OfsdSettings,
+  pairs: readonly SiblingPair[],
+): number[][] {
   if (settings.arm === "no-privilege") return pairs.map(() => []);
   const control = settings.arm === "shuffled-sibling" ? "shuffled" : "own";
   return shownSiblings(pairs, control, randomStream(run.config.seed, stage.name, "shuffle"))
-    .map((sibling) => run.policy.tokenizer.encode(siblingHint(sibling, settings.block)));
-}
-
-/** A sibling as the teacher is shown it. */
-export function siblingHint(sibling: Trajectory, block: OfsdSettings["block"]): string {
-  return hintText(
-    sibling.turns.flatMap(({ kind, content, documents }) =>
-      kind === "invalid" ? [] : [{ kind, content, informationText: formatDocuments(documents) }]
-    ),
-    block,
-  );
+    .map((sibling) => privilegedBlock(sibling, settings.block, run.policy.tokenizer));
 }
 
 /**
@@ -196,10 +199,14 @@ async function measureTeacher(
     plain_searches: plain.searches,
     distilled,
   });
-  const figures = ({ em, searches }: { em: number; searches: number }) => `EM ${em.toFixed(3)}, ${searches.toFixed(2)} searches`;
+  const figures = ({ em, searches }: { em: number; searches: number }) =>
+    `EM ${em.toFixed(3)}, ${searches.toFixed(2)} searches`;
   run.onProgress({
     kind: "note",
-    text: `${stage.name}: teacher on ${tasks.length} questions: ${figures(hinted)} with the block, ${figures(plain)} without` +
+    text:
+      `${stage.name}: teacher on ${tasks.length} questions: ${figures(hinted)} with the block, ${
+        figures(plain)
+      } without` +
       (distilled ? "" : `; too weak (margin ${settings.teacher_margin}): nothing is distilled`),
   });
 }

@@ -170,7 +170,9 @@ export function rolloutMetrics(trajectories: readonly Trajectory[]): Record<stri
     "env/searches_mean": searches.length / n,
     "env/empty_search_ratio": share(searches.filter(({ documents }) => documents.length === 0), searches),
     "env/unsupported_ratio": share(
-      answered.filter(({ answer, turns }) => !supported(answer!, turns.flatMap(({ documents }) => documents))),
+      answered.filter(({ answer, turns }) =>
+        !supported(answer!, turns.flatMap(({ documents }) => documents))
+      ),
       answered,
     ),
     "env/valid_action_ratio": share(turns.filter(({ kind }) => kind !== "invalid"), turns),

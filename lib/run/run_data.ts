@@ -65,7 +65,10 @@ function atlasData(config: Config): RunData {
     questions: sampleQuestions(atlas, count, seed, { split: name, hopShares: world.hop_shares }),
   });
 
-  const sftWorlds = Array.from({ length: world.sft_worlds }, (_, i) => open(training(0, i, world.sft_two_fact_presence)));
+  const sftWorlds = Array.from(
+    { length: world.sft_worlds },
+    (_, i) => open(training(0, i, world.sft_two_fact_presence)),
+  );
   const rlWorlds = Array.from({ length: world.rl_worlds }, (_, i) => open(training(1, i)));
   const heldout = [
     sample(open(atlas(heldoutAtlas)), "alternate", evaluate.n),
@@ -81,10 +84,13 @@ function atlasData(config: Config): RunData {
       .map((demonstration) => demonstrationSequence(demonstration, tokenizer, config));
 
   return {
-    train: rlWorlds.flatMap((world) => tasksOf(sample(world, "train", Math.floor(trainShare * world.atlas.questions.length)))),
+    train: rlWorlds.flatMap((world) =>
+      tasksOf(sample(world, "train", Math.floor(trainShare * world.atlas.questions.length)))
+    ),
     validation: sample(open(training(2, 0)), "validation", evaluate.validation_n),
     heldout,
-    texts: () => [...sftWorlds, ...rlWorlds].map(({ atlas }) => atlas).concat(atlas("real")).flatMap(atlasTexts),
+    texts: () =>
+      [...sftWorlds, ...rlWorlds].map(({ atlas }) => atlas).concat(atlas("real")).flatMap(atlasTexts),
     demonstrations: (tokenizer, key, hintedShare) =>
       fromWorlds(tokenizer, sftWorlds, ({ atlas, retriever }) =>
         demonstrations({
@@ -97,8 +103,12 @@ function atlasData(config: Config): RunData {
           notice: config.agent.notice,
         })),
     rehearsals: (tokenizer, key) =>
-      fromWorlds(tokenizer, rlWorlds, ({ atlas, retriever }) =>
-        rehearsals({ world: atlas, retriever, count: 100, seed: `${seed}/${key}`, topK })),
+      fromWorlds(
+        tokenizer,
+        rlWorlds,
+        ({ atlas, retriever }) =>
+          rehearsals({ world: atlas, retriever, count: 100, seed: `${seed}/${key}`, topK }),
+      ),
     bounds: async () => {
       const bounds: Evaluation["bounds"] = {};
       for (const set of heldout) {
@@ -190,7 +200,9 @@ export function demonstrationSequence(
     mask.push(...ids.map(() => role === "model" ? 1 : 0));
   }
   if (!mask.includes(1)) {
-    throw new InputError(`Cannot learn from the demonstration of "${question.id}": the model writes nothing in it`);
+    throw new InputError(
+      `Cannot learn from the demonstration of "${question.id}": the model writes nothing in it`,
+    );
   }
   return { tokens, mask };
 }

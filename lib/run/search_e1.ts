@@ -109,7 +109,8 @@ async function allStages(run: Run, optimizer: OptimizerState | undefined): Promi
     state.stageStep = 0;
     state.stageStart = checkpointName(state.step);
     const { em, searches } = state.validation!;
-    const better = !state.best || em > state.best.em || (em === state.best.em && searches < state.best.searches);
+    const better = !state.best || em > state.best.em ||
+      (em === state.best.em && searches < state.best.searches);
     if (better) state.best = { checkpoint: state.stageStart, stage: stage.name, em, searches };
     await writeCheckpoint(run, undefined);
     await writeWhole(runPaths(run.folder).best, JSON.stringify(state.best, null, 2) + "\n");
@@ -127,7 +128,10 @@ async function gate(run: Run, stage: Stage): Promise<void> {
   }
   run.onProgress({
     kind: "note",
-    text: `${stage.name}: validation EM fell from ${before.em.toFixed(3)} to ${after.em.toFixed(3)}, by more than ` +
+    text:
+      `${stage.name}: validation EM fell from ${before.em.toFixed(3)} to ${
+        after.em.toFixed(3)
+      }, by more than ` +
       `ofsd.gate_margin = ${run.config.ofsd.gate_margin}: the stage is rolled back`,
   });
   const { policy } = await loadCheckpoint(`${run.folder}/checkpoints/${state.stageStart}`);
@@ -140,16 +144,23 @@ async function gate(run: Run, stage: Stage): Promise<void> {
 async function measureHeldout(run: Run, stage: Stage): Promise<void> {
   const rows: Evaluation["rows"] = [];
   for (const set of run.data.heldout) {
-    for (const decoding of run.config.evaluate.sampled ? ["greedy", "sampled"] as const : ["greedy"] as const) {
+    for (
+      const decoding of run.config.evaluate.sampled ? ["greedy", "sampled"] as const : ["greedy"] as const
+    ) {
       const { measured, trajectories } = await measure(run, set, decoding);
       rows.push({ stage: stage.name, set: set.name, decoding, ...measured });
-      if (decoding === "greedy") await writeEvaluationRollouts(run.folder, stage.name, set.name, trajectories);
+      if (decoding === "greedy") {
+        await writeEvaluationRollouts(run.folder, stage.name, set.name, trajectories);
+      }
     }
   }
   run.state.evaluation.rows.push(...rows);
   for (const { set, decoding, em, searches } of rows) {
     if (decoding !== "greedy") continue;
-    run.onProgress({ kind: "note", text: `${stage.name} · ${set}: EM ${em.toFixed(3)}, ${searches.toFixed(2)} searches` });
+    run.onProgress({
+      kind: "note",
+      text: `${stage.name} · ${set}: EM ${em.toFixed(3)}, ${searches.toFixed(2)} searches`,
+    });
   }
   spend(run, "evaluate");
 }
@@ -223,7 +234,10 @@ async function openRun(
     for (const [set, { naive, efficient }] of Object.entries(state.evaluation.bounds)) {
       run.onProgress({
         kind: "note",
-        text: `Scripted bounds · ${set}: naive EM ${naive.em.toFixed(3)}, ${naive.searches.toFixed(2)} searches; ` +
+        text:
+          `Scripted bounds · ${set}: naive EM ${naive.em.toFixed(3)}, ${
+            naive.searches.toFixed(2)
+          } searches; ` +
           `efficient EM ${efficient.em.toFixed(3)}, ${efficient.searches.toFixed(2)} searches`,
       });
     }
