@@ -116,6 +116,14 @@ export function settings(
   ];
 }
 
+/** A command line as the user can type it again: by npx where Deno came with it, words quoted where a shell needs it. */
+export function typedCommand(...words: string[]): string {
+  const deno = Deno.env.get("npm_command") === "exec" ? ["npx", "-y", `deno@${Deno.version.deno}`] : ["deno"];
+  return [...deno, "task", ...words].map((word) =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+  ).join(" ");
+}
+
 function helpText(name: string, about: string, flags: Record<string, Flag>): string {
   const rows = Object.entries({
     ...flags,

@@ -5,7 +5,7 @@ import type { Evaluation } from "../lib/eval/evaluation.ts";
 import { studyPage, type StudyRun } from "../lib/report/study.ts";
 import { type Config, loadConfig } from "../lib/run/config.ts";
 import { differentKey, freeRunFolder, readEvaluation, runState } from "../lib/run/run_folder.ts";
-import { commonFlags, runTask, settings } from "./command_line.ts";
+import { commonFlags, runTask, settings, typedCommand } from "./command_line.ts";
 import { interruption } from "./interruption.ts";
 import { prepareEngine } from "./prepare_engine.ts";
 import { runOnce } from "./run_once.ts";
@@ -75,7 +75,7 @@ await runTask("demo", `Trains a small search agent on real facts (${preset}).`, 
         runs.push({ arm, seed, folder, evaluation });
       }
     }
-    const command = ["deno task demo", ...Deno.args].join(" ");
+    const command = typedCommand("demo", ...Deno.args);
     const page = `${given.out ? `${out}-` : "docs/"}results.md`;
     await writeDocument(page, studyPage(runs, command));
     console.log(`\n${runs.length} runs compared in ${page}`);
@@ -103,7 +103,8 @@ async function studyRun(
   console.log(`\n${folder}${state === "finished" ? " is finished; its figures are used" : ""}`);
   if (state === "finished") return await readEvaluation(folder);
   const resume = state === "unfinished";
-  return await runOnce({ config, folder, engine, resume, signal, startedAt: performance.now() });
+  const options = { config, folder, engine, resume, signal, startedAt: performance.now() };
+  return await runOnce(options, ["demo", ...Deno.args]);
 }
 
 function refuseUnknownArm(arm: string): void {

@@ -1,7 +1,7 @@
 /** `deno task rollout`: shows what a trained policy does, question by question. */
 import { randomStream } from "../lib/base/random.ts";
 import { InputError, nearestName } from "../lib/base/input_error.ts";
-import { exactMatch } from "../lib/eval/answer_metrics.ts";
+import { exactMatch } from "../lib/world/answer_metrics.ts";
 import { transcriptText } from "../lib/report/transcript.ts";
 import { rollout } from "../lib/rollout/rollout.ts";
 import { agentOptions } from "../lib/run/run.ts";

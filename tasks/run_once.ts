@@ -5,9 +5,17 @@ import { evaluationNotes, evaluationRows, textTable } from "../lib/report/tables
 import { progressPrinter } from "../lib/run/progress.ts";
 import { runPaths, writeEvaluation } from "../lib/run/run_folder.ts";
 import { type RunOptions, runSearchE1 } from "../lib/run/search_e1.ts";
+import { typedCommand } from "./command_line.ts";
 
-/** Runs all stages, writes the report, prints the table; undefined when the run was interrupted. */
-export async function runOnce(options: RunOptions): Promise<Evaluation | undefined> {
+/**
+ * Runs all stages, writes the report, prints the table; undefined when the run was interrupted.
+ *
+ * @param again The words after `deno task` that go on with an interrupted run.
+ */
+export async function runOnce(
+  options: RunOptions,
+  again: string[] = ["train", "--resume", "--out", options.folder],
+): Promise<Evaluation | undefined> {
   const { folder } = options;
   const terminal = Deno.stderr.isTerminal();
   const onProgress = progressPrinter({
@@ -17,7 +25,7 @@ export async function runOnce(options: RunOptions): Promise<Evaluation | undefin
   });
   const { evaluation, finished } = await runSearchE1({ ...options, onProgress });
   if (!finished) {
-    console.log(`Stopped; go on with: deno task train --resume --out ${folder}`);
+    console.log(`Stopped; go on with: ${typedCommand(...again)}`);
     return undefined;
   }
   const started = performance.now();

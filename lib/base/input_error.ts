@@ -1,4 +1,14 @@
-/** Bad input from the user: one line that names the file, row or key, the value, and the fix. Tasks print it and exit with code 2. */
+/**
+ * Bad input from the user: one line that names the file, row or key, the value, and the fix. Tasks print it and exit with code 2.
+ *
+ * @example
+ * ```ts
+ * import { InputError, parseConfig } from "@search-e1/kit";
+ * import { assertThrows } from "@std/assert";
+ *
+ * assertThrows(() => parseConfig("sed = 7", "run.toml"), InputError, "did you mean seed?");
+ * ```
+ */
 export class InputError extends Error {
   override name = "InputError";
 }

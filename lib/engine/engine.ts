@@ -6,7 +6,17 @@
  */
 import type * as tf from "@tensorflow/tfjs";
 
-/** The engines, fastest first: libtensorflow, WebGPU, WebAssembly, plain JavaScript. */
+/**
+ * The engines, fastest first: libtensorflow, WebGPU, WebAssembly, plain JavaScript.
+ *
+ * @example
+ * ```ts
+ * import { engineNames } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(engineNames.at(-1), "cpu"); // it always opens
+ * ```
+ */
 export const engineNames = ["tensorflow", "webgpu", "wasm", "cpu"] as const;
 
 /** The name of an engine. */

@@ -9,6 +9,18 @@ import * as tf from "@tensorflow/tfjs";
  * Runs `body` and asserts that it leaves as many tensors behind as it found.
  *
  * @throws if the number of tensors changed.
+ *
+ * @example
+ * ```ts
+ * import { assertNoLeak } from "@search-e1/kit";
+ * import { assertRejects } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * await assertNoLeak(() => tf.dispose(tf.zeros([2])));
+ * let kept: tf.Tensor | undefined;
+ * await assertRejects(() => assertNoLeak(() => void (kept = tf.zeros([2]))), Error, "tensors to be left");
+ * tf.dispose(kept!);
+ * ```
  */
 export async function assertNoLeak(body: () => void | Promise<void>): Promise<void> {
   const before = tf.memory().numTensors;

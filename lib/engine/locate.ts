@@ -8,7 +8,7 @@
 /** The release that the kit installs and is tested with. */
 export const libtensorflowVersion = "2.21.0";
 
-/** Environment variables that decide where things are looked for; a task's `--allow-env` names them. */
+/** Environment variables that decide where things are looked for. */
 export const locationVariables = [
   "SEARCH_E1_LIBTENSORFLOW",
   "SEARCH_E1_CACHE",

@@ -6,7 +6,7 @@
  */
 import { InputError } from "../base/input_error.ts";
 
-/** The commands under which pip is looked for; a task's `--allow-run` names their programs. */
+/** The commands under which pip is looked for. */
 const pipCommands = [["pip3"], ["pip"], ["python3", "-m", "pip"], ["python", "-m", "pip"]] as const;
 
 /** A command that runs pip: a program and its first arguments. */

@@ -147,6 +147,7 @@ function recordStep(backend: TensorflowBackend, name: string, step: Step, inputs
       const outputs = checkedOutputs(name, step(...aliases));
       recording.outputs = backend.getInputTensorIds(outputs);
       if (!recording.outputs.every((id) => known.has(id))) throw captured();
+      tf.dispose(outputs); // one that the step keeps would outlive this scope
     } finally {
       binding.recorder = undefined;
       release();

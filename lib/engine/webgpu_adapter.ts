@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError } from "../base/input_error.ts";
+import { silenceLog } from "./quiet_log.ts";
 
 /** The parts of a GPUAdapterInfo that tell hardware from software. */
 export interface AdapterInfo {
@@ -19,7 +20,7 @@ export interface AdapterInfo {
  * @throws {InputError} when there is none, or only one in software.
  */
 export async function findAdapter(allowSoftware: boolean): Promise<string> {
-  const adapter = await navigator.gpu?.requestAdapter();
+  const adapter = await requestQuietly();
   if (!adapter) {
     throw new InputError("Cannot find a graphics adapter; install a Vulkan, Metal or DirectX driver");
   }
@@ -28,6 +29,16 @@ export async function findAdapter(allowSoftware: boolean): Promise<string> {
     throw new InputError(`Cannot gain from ${name}, a graphics driver in software; ask for webgpu to use it`);
   }
   return name;
+}
+
+/** Asks for an adapter; on Linux without what its drivers say about displays that are not there. */
+async function requestQuietly(): Promise<GPUAdapter | null | undefined> {
+  const speak = Deno.build.os === "linux" ? silenceLog() : () => {};
+  try {
+    return await navigator.gpu?.requestAdapter();
+  } finally {
+    speak();
+  }
 }
 
 /** Whether an adapter is a software driver: slower than the processor's own engines. */

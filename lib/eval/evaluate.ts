@@ -6,7 +6,7 @@ import { rollout } from "../rollout/rollout.ts";
 import { modelTokenCount, searchCount, type Trajectory } from "../rollout/trajectory.ts";
 import type { Question } from "../world/question.ts";
 import type { Task } from "../world/question_set.ts";
-import { exactMatch, f1 } from "./answer_metrics.ts";
+import { exactMatch, f1 } from "../world/answer_metrics.ts";
 import { supported } from "./support.ts";
 
 /** How a set is evaluated. */
@@ -42,7 +42,34 @@ export interface Measured {
   unsupported: number;
 }
 
-/** Rolls a policy out once on every task and measures it; the trajectories come back rewarded by exact match. */
+/**
+ * Rolls a policy out once on every task and measures it; the trajectories come back rewarded by exact match.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, createBm25, evaluate, initWeights, loadTokenizer } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Where is Osaka?"]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 64,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ * const agent = {
+ *   maxTurns: 1, documents: 1, maxObservationTokens: 8, maxContextTokens: 64, maxNewTokens: 4,
+ *   instruction: "{question}\n", notice: "\n", chatTemplate: false, useRowPrompts: false,
+ * };
+ *
+ * const task = { question: { id: "q", question: "Where is Osaka?", answers: ["Japan"] }, retriever: createBm25({ documents: [] }) };
+ * const { measured, trajectories } = await evaluate(policy, [task], { agent, decoding: "greedy", seed: 1 });
+ * assertEquals([measured.n, measured.em], [1, 0]); // these weights know nothing
+ * assertEquals(trajectories[0]!.rewards, { exact_match: 0 });
+ * tf.dispose(policy.weights);
+ * ```
+ */
 export async function evaluate(
   policy: Policy,
   tasks: readonly Task[],
@@ -71,7 +98,20 @@ export async function evaluate(
   return { measured: measure(trajectories, tasks.map(({ question }) => question)), trajectories };
 }
 
-/** The figures of finished trajectories, one a question, in the questions' order. */
+/**
+ * The figures of finished trajectories, one a question, in the questions' order.
+ *
+ * @example
+ * ```ts
+ * import { measure, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const turns = [{ kind: "search", documents: [] }, { kind: "answer", documents: [] }];
+ * const trajectory = { turns, answer: "Lima", correct: true, mask: [0, 1, 1] } as unknown as Trajectory;
+ * const { em, searches, unsupported } = measure([trajectory], [{ id: "q", question: "?", answers: ["Lima"] }]);
+ * assertEquals([em, searches, unsupported], [1, 1, 1]);
+ * ```
+ */
 export function measure(trajectories: readonly Trajectory[], questions: readonly Question[]): Measured {
   const n = trajectories.length;
   const mean = (value: (trajectory: Trajectory, i: number) => number) =>

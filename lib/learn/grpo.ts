@@ -33,7 +33,18 @@ export interface GrpoOptions {
   maxLength: number;
 }
 
-/** The two sets of defaults: Search-R1's (arXiv 2503.09516) and those of TRL's `GRPOConfig`. */
+/**
+ * The two sets of defaults: Search-R1's (arXiv 2503.09516) and those of TRL's `GRPOConfig`.
+ *
+ * @example
+ * ```ts
+ * import { grpoLossPresets } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(grpoLossPresets["search-r1"].aggregation, "bnpo");
+ * assertEquals(grpoLossPresets.trl.aggregation, "dapo");
+ * ```
+ */
 export const grpoLossPresets: Readonly<Record<"search-r1" | "trl", GrpoOptions>> = {
   "search-r1": {
     loss: "clip",

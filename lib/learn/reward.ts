@@ -26,14 +26,50 @@ export interface WeightedReward {
   weight: number;
 }
 
-/** 1 when the last answer equals a gold answer after normalisation, else 0 (arXiv 2503.09516, eq. 4). */
+/**
+ * 1 when the last answer equals a gold answer after normalisation, else 0 (arXiv 2503.09516, eq. 4).
+ *
+ * @example
+ * ```ts
+ * import { exactMatchReward, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const question = { id: "q", question: "?", answers: ["real"] };
+ * const score = exactMatchReward({ answer: "the Real" } as Trajectory, question);
+ * assertEquals(await score, 1);
+ * ```
+ */
 export const exactMatchReward: Reward = ({ answer }, { answers }) =>
   answer !== null && exactMatch(answer, answers) ? 1 : 0;
 
-/** Word overlap F1 of the last answer with the nearest gold answer; 0 without an answer. */
+/**
+ * Word overlap F1 of the last answer with the nearest gold answer; 0 without an answer.
+ *
+ * @example
+ * ```ts
+ * import { f1Reward, type Trajectory } from "@search-e1/kit";
+ * import { assertAlmostEquals } from "@std/assert";
+ *
+ * const question = { id: "q", question: "?", answers: ["real"] };
+ * const score = f1Reward({ answer: "Brazilian real" } as Trajectory, question);
+ * assertAlmostEquals(await score, 2 / 3);
+ * ```
+ */
 export const f1Reward: Reward = ({ answer }, { answers }) => answer === null ? 0 : f1(answer, answers);
 
-/** 1 when a gold answer stands in the last answer, else 0. */
+/**
+ * 1 when a gold answer stands in the last answer, else 0.
+ *
+ * @example
+ * ```ts
+ * import { substringReward, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const question = { id: "q", question: "?", answers: ["real"] };
+ * const score = substringReward({ answer: "it is the real" } as Trajectory, question);
+ * assertEquals(await score, 1);
+ * ```
+ */
 export const substringReward: Reward = ({ answer }, { answers }) =>
   answer !== null && substringExactMatch(answer, answers) ? 1 : 0;
 

@@ -11,7 +11,33 @@ import { type TeacherTargets, teacherTargets } from "./ofsd.ts";
 import { modelLogits, tokenLogprobs } from "../model/scoring.ts";
 import { type BatchTensors, batchTensors, packBatch, type Sequence } from "./batch.ts";
 
-/** Scores sequences under any policy of one model size. */
+/**
+ * Scores sequences under any policy of one model size.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, initWeights, loadTokenizer, openEngine, Scorer } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Osaka lies in Japan."]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ *
+ * const engine = await openEngine({ engine: "cpu" });
+ * const scorer = new Scorer(engine);
+ * const tokens = tokenizer.encode("Osaka lies in Japan");
+ * const [logprobs] = await scorer.logprobs(policy, [{ tokens, mask: [0, 0, 0, 1] }], { batch: 1 });
+ * assertEquals(logprobs!.map(Math.sign), [0, 0, 0, -1]); // nats, for the last token only
+ * scorer.dispose();
+ * tf.dispose(policy.weights);
+ * engine.close();
+ * ```
+ */
 export class Scorer {
   readonly #engine: Engine;
   readonly #steps = new Map<string, CompiledStep>();

@@ -31,7 +31,44 @@ export interface OptimizerState {
   v: Weights;
 }
 
-/** Trains a policy's adapter where it has one, otherwise all of its weights. */
+/**
+ * Trains a policy's adapter where it has one, otherwise all of its weights.
+ *
+ * @example
+ * ```ts
+ * import { batchTensors, buildWordTokenizer, initWeights, loadTokenizer, type Loss, modelLogits, openEngine, packBatch, sftLoss, tokenLogprobs, Trainer } from "@search-e1/kit";
+ * import { assertLess } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Osaka lies in Japan."]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ * const loss: Loss = ({ weights, adapter }, inputs) => {
+ *   const [tokens_BT, index_BM, targets_BM, mask_BM] = inputs as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+ *   const logits_BMV = modelLogits(config, weights, adapter, { tokens_BT, index_BM });
+ *   return { loss: sftLoss(tokenLogprobs(logits_BMV, targets_BM), mask_BM), metrics: {} };
+ * };
+ * const sequence = { tokens: tokenizer.encode("Osaka lies in Japan"), mask: [0, 1, 1, 1] };
+ *
+ * const engine = await openEngine({ engine: "cpu" });
+ * const trainer = new Trainer(engine, policy, { weightDecay: 0, maxGradNorm: 1 });
+ * const losses: number[] = [];
+ * for (let step = 0; step < 3; step++) {
+ *   const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packBatch([sequence], { padTokenId: 0 }));
+ *   const figures = await trainer.accumulate("sft", loss, [tokens_BT, index_BM, targets_BM, mask_BM]);
+ *   losses.push(figures.loss!);
+ *   await trainer.apply(0.01);
+ * }
+ * assertLess(losses[2]!, losses[0]!);
+ * trainer.dispose();
+ * tf.dispose(policy.weights);
+ * engine.close();
+ * ```
+ */
 export class Trainer {
   readonly #engine: Engine;
   readonly #policy: Policy;
@@ -136,6 +173,11 @@ export class Trainer {
     const norm = (await outputs[3 * count]!.data())[0]!;
     outputs[3 * count]!.dispose();
     return norm;
+  }
+
+  /** As `dispose`, at the end of the block of a `using` declaration. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   /** Frees the optimiser's state and compiled steps; the policy stays. */

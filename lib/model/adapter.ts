@@ -135,6 +135,26 @@ export async function saveAdapter(folder: string, { rank, alpha, weights }: Adap
  * Reads an adapter in PEFT's layout.
  *
  * @throws {InputError} when it is no plain LoRA adapter for this model.
+ *
+ * @example
+ * ```ts
+ * import { initAdapter, loadAdapter, saveAdapter } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const config = {
+ *   model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const adapter = initAdapter(config, { rank: 2, alpha: 4 }, 1);
+ * const folder = await Deno.makeTempDir();
+ * await saveAdapter(folder, adapter);
+ * const loaded = await loadAdapter(folder, config);
+ * assertEquals([loaded.rank, Object.keys(loaded.weights)], [2, Object.keys(adapter.weights)]);
+ * tf.dispose([adapter.weights, loaded.weights]);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function loadAdapter(folder: string, config: ModelConfig): Promise<Adapter> {
   const path = `${folder}/adapter_config.json`;

@@ -66,6 +66,29 @@ export async function savePolicy(
  *
  * @throws {InputError} when a file is missing or broken, when the model is none that the kit can run exactly, and when a
  * weight is missing, unexpected or of another shape.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, initWeights, loadPolicy, loadTokenizer, savePolicy } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Osaka lies in Japan."]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ *
+ * const folder = await Deno.makeTempDir();
+ * await savePolicy(folder, policy);
+ * const loaded = await loadPolicy(folder);
+ * assertEquals(loaded.config.hidden_size, 8);
+ * assertEquals(loaded.tokenizer.encode("Osaka"), tokenizer.encode("Osaka"));
+ * tf.dispose([policy.weights, loaded.weights]);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function loadPolicy(folder: string): Promise<Policy> {
   const config = parseConfig(await readText(folder, "config.json"), `${folder}/config.json`);

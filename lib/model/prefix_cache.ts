@@ -24,6 +24,34 @@ interface Prefix {
 /**
  * Keys and values of the last call's contexts. Open one for the turns of a batch of roll-outs and close it after them: it
  * holds for the weights that it was made with only.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, generate, initWeights, loadTokenizer, PrefixCache, randomStream } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Osaka lies in Japan."]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 32,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ *
+ * const prefixCache = new PrefixCache();
+ * const options = { maxNewTokens: 2, temperature: 1, stopStrings: [], random: () => randomStream(1, "example") };
+ * const context = tokenizer.encode("Osaka lies");
+ * await generate(policy, [context], { ...options, prefixCache });
+ * const longer = [[...context, ...tokenizer.encode("in Japan")]];
+ * const [[cached], [fresh]] = [
+ *   await generate(policy, longer, { ...options, prefixCache }), // only the new tokens go through the model
+ *   await generate(policy, longer, options),
+ * ];
+ * assertEquals(cached!.tokens, fresh!.tokens);
+ * prefixCache.close();
+ * tf.dispose(policy.weights);
+ * ```
  */
 export class PrefixCache {
   #entries: CachedContexts[] = [];

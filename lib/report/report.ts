@@ -40,6 +40,20 @@ td:first-child,th:first-child{text-align:left}pre{background:#f6f6f6;padding:.6r
  * what there is so far.
  *
  * @throws {InputError} when the folder holds no run.
+ *
+ * @example
+ * ```ts
+ * import { metricsLine, writeReport } from "@search-e1/kit";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * await Deno.writeTextFile(`${folder}/config.toml`, 'title = "My run"');
+ * await Deno.writeTextFile(`${folder}/environment.json`, "{}");
+ * await Deno.writeTextFile(`${folder}/metrics.jsonl`, metricsLine({ step: 1, stage: "sft", loss: 2 }));
+ * await writeReport(folder);
+ * assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<h1>My run</h1>");
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function writeReport(folder: string): Promise<void> {
   const paths = runPaths(folder);
@@ -98,7 +112,7 @@ async function transcriptsSection(folder: string, { rows }: Evaluation): Promise
   });
   const byStage: [stage: string, lines: string[]][] = [];
   for (const stage of new Set(rows.map(({ stage }) => stage))) {
-    const text = await Deno.readTextFile(runPaths(folder).heldoutRollouts(stage, set));
+    const text = await Deno.readTextFile(runPaths(folder).stageRollouts(stage, set));
     byStage.push([stage, text.split("\n", transcribedQuestions)]);
   }
   const questions = Array.from(

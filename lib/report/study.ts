@@ -32,6 +32,23 @@ export function meanAndDeviation(values: readonly number[]): { mean: number; dev
  * The page `docs/results.md`: means over seeds, differences paired by seed, and every run's own figures.
  *
  * @param command What regenerates the page.
+ *
+ * @example
+ * ```ts
+ * import { studyPage } from "@search-e1/kit";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * const row = {
+ *   stage: "sft", set: "real", decoding: "greedy", n: 4, em: 0.5, em_se: 0.25, f1: 0.5, searches: 2, model_tokens: 20,
+ *   valid: 1, unsupported: 0,
+ * } as const;
+ * const evaluation = {
+ *   rows: [row], recall: { real: { n: 4, em: 0 } }, teacher: [], rolled_back: [], bounds: {}, seconds: { total: 60 },
+ *   compute: { sft: 1000 }, engine: { name: "cpu", device: "x86_64 CPU", threads: 1, version: "tfjs 4.22.0" },
+ * };
+ * const runs = [1, 2].map((seed) => ({ arm: "search-e1", seed, folder: `runs/${seed}`, evaluation }));
+ * assertStringIncludes(studyPage(runs, "deno task demo --seeds 1,2"), "0.500 ± 0.000");
+ * ```
  */
 export function studyPage(runs: readonly StudyRun[], command: string): string {
   const engines = [

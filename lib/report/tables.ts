@@ -89,7 +89,21 @@ export function fixed(value: number | null | undefined, digits = 3): string {
   return value === null || value === undefined || !Number.isFinite(value) ? "n/a" : value.toFixed(digits);
 }
 
-/** Rows of `evaluation.json` as table cells. */
+/**
+ * Rows of `evaluation.json` as table cells.
+ *
+ * @example
+ * ```ts
+ * import { evaluationRows } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const row = {
+ *   stage: "sft", set: "real", decoding: "greedy", n: 4, em: 0.5, em_se: 0.25, f1: 0.5, searches: 2, model_tokens: 20,
+ *   valid: 1, unsupported: 0,
+ * } as const;
+ * assertEquals(evaluationRows([row])[1]!.slice(0, 3), ["sft · real · greedy", "4", "0.500"]);
+ * ```
+ */
 export function evaluationRows(rows: readonly EvaluationRow[]): string[][] {
   const head = [
     "stage · set · decoding",
@@ -118,7 +132,24 @@ function figures(row: EvaluationRow): string[] {
   ];
 }
 
-/** Lines on what frames the table: scripted bounds, recall probe, teachers, roll-backs, time. */
+/**
+ * Lines on what frames the table: scripted bounds, recall probe, teachers, roll-backs, time.
+ *
+ * @example
+ * ```ts
+ * import { evaluationNotes } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const evaluation = {
+ *   rows: [], recall: { real: { n: 4, em: 0 } }, teacher: [], rolled_back: [], bounds: {}, seconds: { total: 60 },
+ *   compute: { sft: 1000 }, engine: { name: "cpu", device: "x86_64 CPU", threads: 1, version: "tfjs 4.22.0" },
+ * };
+ * assertEquals(evaluationNotes(evaluation), [
+ *   "Recall probe on real (search switched off, n = 4): EM 0.000",
+ *   "Seconds: total 60.0",
+ * ]);
+ * ```
+ */
 export function evaluationNotes(evaluation: Evaluation): string[] {
   const { bounds, recall, teacher, rolled_back, seconds } = evaluation;
   return [

@@ -15,7 +15,21 @@ export interface Stretch {
   text: string;
 }
 
-/** The stretches of a trajectory in order; their tokens are decoded stretch by stretch. */
+/**
+ * The stretches of a trajectory in order; their tokens are decoded stretch by stretch.
+ *
+ * @example
+ * ```ts
+ * import { stretches, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const pieces = ["Who?", "<answer>Ada</answer>", "\n"];
+ * const tokenizer = { decode: (ids: readonly number[]) => ids.map((id) => pieces[id]).join("") };
+ * const trajectory = { tokens: [0, 1, 2], mask: [0, 1, 0], promptLength: 1, turns: [], answer: "Ada", rewards: {} };
+ * const authors = stretches(trajectory as unknown as Trajectory, tokenizer).map(({ author }) => author);
+ * assertEquals(authors, ["prompt", "model", "environment"]);
+ * ```
+ */
 export function stretches(trajectory: Trajectory, tokenizer: Pick<Tokenizer, "decode">): Stretch[] {
   const { tokens, mask, promptLength } = trajectory;
   const authorOf = (i: number): Author => i < promptLength ? "prompt" : mask[i] ? "model" : "environment";
@@ -40,6 +54,18 @@ const colours: Readonly<Record<Author, string>> = {
  * A transcript for the terminal: `?` is the prompt, `>` what the model wrote, `<` what the environment wrote.
  *
  * @param options.colour Also colour the lines; leave it off when the output is piped or NO_COLOR is set.
+ *
+ * @example
+ * ```ts
+ * import { type Trajectory, transcriptText } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const pieces = ["Who?", "<answer>Ada</answer>", "\n"];
+ * const tokenizer = { decode: (ids: readonly number[]) => ids.map((id) => pieces[id]).join("") };
+ * const trajectory = { tokens: [0, 1, 2], mask: [0, 1, 0], promptLength: 1, turns: [], answer: "Ada", rewards: {} };
+ * const text = transcriptText(trajectory as unknown as Trajectory, tokenizer, { colour: false });
+ * assertEquals(text, '? Who?\n> <answer>Ada</answer>\n= answer "Ada"; 0 searches, 1 tokens by the model');
+ * ```
  */
 export function transcriptText(
   trajectory: Trajectory,
@@ -55,7 +81,21 @@ export function transcriptText(
   return [...lines, summary(trajectory)].join("\n");
 }
 
-/** A transcript for the report: one block a stretch, its author as the class. */
+/**
+ * A transcript for the report: one block a stretch, its author as the class.
+ *
+ * @example
+ * ```ts
+ * import { type Trajectory, transcriptHtml } from "@search-e1/kit";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * const pieces = ["Who?", "<answer>Ada</answer>", "\n"];
+ * const tokenizer = { decode: (ids: readonly number[]) => ids.map((id) => pieces[id]).join("") };
+ * const trajectory = { tokens: [0, 1, 2], mask: [0, 1, 0], promptLength: 1, turns: [], answer: "Ada", rewards: {} };
+ * const html = transcriptHtml(trajectory as unknown as Trajectory, tokenizer);
+ * assertStringIncludes(html, '<span class="model" title="model">&lt;answer&gt;Ada');
+ * ```
+ */
 export function transcriptHtml(trajectory: Trajectory, tokenizer: Pick<Tokenizer, "decode">): string {
   const blocks = stretches(trajectory, tokenizer).map(({ author, text }) =>
     `<span class="${author}" title="${author}">${escapeHtml(text)}</span>`

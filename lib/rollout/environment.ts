@@ -30,7 +30,18 @@ export interface AgentOptions {
   useRowPrompts: boolean;
 }
 
-/** What the model may end a turn with. */
+/**
+ * What the model may end a turn with.
+ *
+ * @example
+ * ```ts
+ * import { parseAction, stopStrings } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const actions = stopStrings.map((end) => parseAction(`${end.replace("/", "")}Lima${end}`));
+ * assertEquals(actions.map((action) => action?.kind), ["search", "answer"]);
+ * ```
+ */
 export const stopStrings: readonly string[] = ["</search>", "</answer>"];
 
 /** A complete action. */
@@ -77,7 +88,17 @@ export function formatDocuments(documents: readonly Document[]): string {
   return strip(lines.join(""));
 }
 
-/** What the environment appends after a search. */
+/**
+ * What the environment appends after a search.
+ *
+ * @example
+ * ```ts
+ * import { observationText } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(observationText([]), "\n\n<information></information>\n\n");
+ * ```
+ */
 export function observationText(documents: readonly Document[]): string {
   return `\n\n<information>${formatDocuments(documents)}</information>\n\n`;
 }

@@ -8,6 +8,17 @@ import type { AgentOptions } from "./environment.ts";
  * template where asked for.
  *
  * @throws {InputError} when a chat template is asked for that the tokenizer does not have.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, loadTokenizer, promptTokens } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Question: Who?"]));
+ * const options = { instruction: "Question: {question}\n", chatTemplate: false, useRowPrompts: false };
+ * const tokens = promptTokens({ id: "q", question: "Who?", answers: ["Ada"] }, tokenizer, options);
+ * assertEquals(tokenizer.decode(tokens), "Question: Who?\n");
+ * ```
  */
 export function promptTokens(
   question: Question,

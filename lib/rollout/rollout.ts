@@ -45,6 +45,35 @@ export interface RolloutRequest extends Task {
  * A turn: the model writes until `</search>`, `</answer>`, end of sequence or `maxNewTokens`; the first complete
  * action decides. A search is answered with documents, a turn without an action with the notice. After `maxTurns` turns
  * there is a last generation in which a search is not answered.
+ *
+ * @example
+ * ```ts
+ * import { buildWordTokenizer, createBm25, initWeights, loadTokenizer, randomStream, rollout } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * const tokenizer = loadTokenizer(buildWordTokenizer(["Where is Osaka?"]));
+ * const config = {
+ *   model_type: "llama", vocab_size: tokenizer.vocabSize, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1,
+ *   num_attention_heads: 2, num_key_value_heads: 1, rope_theta: 10000, rms_norm_eps: 1e-6,
+ *   tie_word_embeddings: true, max_position_embeddings: 64,
+ * } as const;
+ * const policy = { config, weights: initWeights(config, 1), tokenizer };
+ * const agent = {
+ *   maxTurns: 1, documents: 1, maxObservationTokens: 8, maxContextTokens: 64, maxNewTokens: 4,
+ *   instruction: "{question}\n", notice: "\n", chatTemplate: false, useRowPrompts: false,
+ * };
+ *
+ * const task = { question: { id: "q", question: "Where is Osaka?", answers: ["Japan"] }, retriever: createBm25({ documents: [] }) };
+ * const [trajectory] = await rollout(policy, [{ ...task, member: 0 }], {
+ *   agent,
+ *   temperature: 1,
+ *   random: ({ id }, member) => randomStream(1, "example", id, member),
+ * });
+ * assertEquals(trajectory!.mask.length, trajectory!.tokens.length);
+ * assertEquals(trajectory!.turns[0]!.span[0], trajectory!.promptLength);
+ * tf.dispose(policy.weights);
+ * ```
  */
 export async function rollout(
   policy: Policy,

@@ -44,12 +44,33 @@ export interface Trajectory {
   correct: boolean;
 }
 
-/** How many searches the model made (a search in the final turn counts: it was asked for). */
+/**
+ * How many searches the model made (a search in the final turn counts: it was asked for).
+ *
+ * @example
+ * ```ts
+ * import { searchCount, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const trajectory = { turns: [{ kind: "search" }, { kind: "invalid" }, { kind: "answer" }] } as Trajectory;
+ * assertEquals(searchCount(trajectory), 1);
+ * ```
+ */
 export function searchCount(trajectory: Trajectory): number {
   return trajectory.turns.filter((turn) => turn.kind === "search").length;
 }
 
-/** How many tokens the model wrote. */
+/**
+ * How many tokens the model wrote.
+ *
+ * @example
+ * ```ts
+ * import { modelTokenCount, type Trajectory } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(modelTokenCount({ mask: [0, 0, 1, 1, 0, 1] } as Trajectory), 3);
+ * ```
+ */
 export function modelTokenCount(trajectory: Trajectory): number {
   return trajectory.mask.reduce((sum, m) => sum + m, 0);
 }

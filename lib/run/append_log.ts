@@ -5,7 +5,26 @@
  * @module
  */
 
-/** An open log. */
+/**
+ * An open log.
+ *
+ * @example
+ * ```ts
+ * import { AppendLog } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * const log = await AppendLog.open(path, 0);
+ * await log.append(new TextEncoder().encode("one\n"));
+ * const { length } = log;
+ * await log.append(new TextEncoder().encode("two\n"));
+ * log.close();
+ *
+ * (await AppendLog.open(path, length)).close(); // cut back
+ * assertEquals(await Deno.readTextFile(path), "one\n");
+ * await Deno.remove(path);
+ * ```
+ */
 export class AppendLog {
   readonly #file: Deno.FsFile;
   #length: number;

@@ -27,7 +27,17 @@ export interface SchemaNode {
   maxItems?: number;
 }
 
-/** The schema of the TOML file as JSON Schema. */
+/**
+ * The schema of the TOML file as JSON Schema.
+ *
+ * @example
+ * ```ts
+ * import { jsonSchema } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(jsonSchema.properties?.seed?.default, 1);
+ * ```
+ */
 export const jsonSchema = z.toJSONSchema(configSchema, { io: "input" }) as SchemaNode;
 
 /**

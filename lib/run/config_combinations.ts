@@ -84,6 +84,12 @@ export function refuseImpossible(config: Config, refuse: (path: string, problem:
   if (stages.includes("grpo") && grpo.mini_batches > fewest) {
     refuse("grpo.mini_batches", `= ${grpo.mini_batches} exceeds the ${fewest} roll-outs of a step`);
   }
+  if (grpo.dynamic_sampling && grpo.mini_batches > grpo.group_size) {
+    refuse(
+      "grpo.mini_batches",
+      `= ${grpo.mini_batches} exceeds grpo.group_size = ${grpo.group_size}, all that grpo.dynamic_sampling may leave of a step`,
+    );
+  }
   if (
     config.rehearsal.per_step > 0 && world.kind === "files" && world.demonstrations === "" &&
     stages.includes("grpo")
@@ -134,6 +140,15 @@ function refuseFiles(config: Config, refuse: (path: string, problem: string) => 
     refuse(
       "world.heldout",
       'is missing; name at least one held-out file, such as heldout = { nq = "nq.jsonl" }',
+    );
+  }
+  const unfit = Object.keys(world.heldout).find((name) =>
+    !/^[\w-]+$/.test(name) || /^(own|pairs)$/.test(name)
+  );
+  if (unfit !== undefined) {
+    refuse(
+      "world.heldout",
+      `names a set "${unfit}"; files are called by it, so use letters, digits, _ and -, and neither own nor pairs`,
     );
   }
   for (const [name, path] of [["validation", world.validation], ...Object.entries(world.heldout)] as const) {

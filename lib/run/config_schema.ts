@@ -43,7 +43,7 @@ const engine = section("What computes", {
     .describe(
       "Engine; auto takes the first of tensorflow, webgpu (hardware only), wasm that this machine has",
     ),
-  threads: count.default(0).describe("Threads of the engine; 0 = all cores"),
+  threads: count.default(0).describe("Threads of the engine (tensorflow only); 0 = all cores"),
   micro_batch: atLeast(1).default(96).describe(
     "Rows that go through the model at once in training and scoring",
   ),
@@ -59,8 +59,10 @@ const world = section("Where questions and documents come from", {
   countries: atLeast(8).max(150).default(64).describe("atlas: countries"),
   cities: atLeast(8).max(400).default(120).describe("atlas: cities"),
   airports: atLeast(8).max(400).default(120).describe("atlas: airports, one a city"),
-  sft_worlds: atLeast(1).default(8).describe("atlas: alternate worlds that demonstrations are drawn from"),
-  rl_worlds: atLeast(1).default(4).describe(
+  sft_worlds: atLeast(1).max(300).default(8).describe(
+    "atlas: alternate worlds that demonstrations are drawn from",
+  ),
+  rl_worlds: atLeast(1).max(300).default(4).describe(
     "atlas: alternate worlds that GRPO and OFSD questions are drawn from",
   ),
   two_fact_presence: share.default(0.85)
@@ -145,7 +147,7 @@ const agent = section("The turn loop, compatible with Search-R1", {
 const phase = z.strictObject({
   steps: atLeast(1).describe("Steps of the phase"),
   learning_rate: positive.describe("Learning rate of the phase"),
-  hinted_share: share.default(0).describe("Share of demonstrations that carry a privileged block"),
+  hinted_share: share.default(0).describe("atlas: share of demonstrations that carry a privileged block"),
 });
 
 const sft = section("Supervised warm start on demonstrations", {

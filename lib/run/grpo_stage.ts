@@ -13,8 +13,16 @@ import { modelLogits, tokenEntropies, tokenLogprobs } from "../model/scoring.ts"
 import { rollout } from "../rollout/rollout.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
 import type { Task } from "../world/question_set.ts";
-import { loadCheckpoint, spent } from "./checkpoint.ts";
-import { agentOptions, finishStep, rewardsOf, rolloutMetrics, type Run, tokensOf } from "./run.ts";
+import { spent } from "./checkpoint.ts";
+import {
+  agentOptions,
+  finishStep,
+  frozenPolicy,
+  rewardsOf,
+  rolloutMetrics,
+  type Run,
+  tokensOf,
+} from "./run.ts";
 import { writeRollouts } from "./run_folder.ts";
 import { crossEntropyLoss, drawBatch, packedInputs } from "./sft_stage.ts";
 import { type GrpoSettings, grpoSettings, type Stage } from "./stages.ts";
@@ -40,12 +48,13 @@ export function policyLoss(config: ModelConfig, options: GrpoOptions, temperatur
 export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerState): Promise<void> {
   const { config, policy, state } = run;
   const settings = grpoSettings(config, stage.occurrence);
-  const trainer = new Trainer(run.engine, policy, {
+  using trainer = new Trainer(run.engine, policy, {
     weightDecay: settings.weight_decay,
     maxGradNorm: settings.max_grad_norm,
     xla: config.engine.xla,
   }, optimizer);
-  const reference = settings.beta > 0 ? await referencePolicy(run, settings) : undefined;
+  const referenceName = settings.reset_reference ? state.stageStart : state.firstReference!;
+  using reference = settings.beta > 0 ? await frozenPolicy(run, referenceName) : undefined;
   const { temperature } = config.agent;
   const losses = {
     policy: policyLoss(policy.config, lossOptions(run, settings), temperature),
@@ -95,6 +104,8 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     let rate = 0;
     for (let update = 0; update < updates; update++) {
       const part = chunk(rows, settings.mini_batches)[update % settings.mini_batches]!;
+      // Dynamic sampling may keep fewer roll-outs than there are mini-batches.
+      if (part.length === 0) continue;
       figures.push(await accumulateRows(trainer, losses.policy, part, settings.aggregation, policy, batch));
       const demonstrations = drawBatch(
         rehearsals,
@@ -126,7 +137,7 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
 
     await writeRollouts(run.folder, state.step + 1, all);
     await finishStep(run, stage, settings.steps, trainer.optimizer, {
-      ...rewardMetrics(all, settings.group_size),
+      ...rewardMetrics(all),
       ...rolloutMetrics(all),
       "env/group_id_collisions": groupIdCollisions(tasks.map(({ question }) => question)),
       ...meanOf(figures),
@@ -140,8 +151,6 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       step_time: (performance.now() - started) / 1000,
     });
   }
-  trainer.dispose();
-  if (reference) tf.dispose([reference.weights, reference.adapter?.weights ?? {}]);
 }
 
 /** A row of the policy loss. */
@@ -190,22 +199,22 @@ async function sampleGroups(
   };
 }
 
-/** The tasks of one step: the training questions in an order of their own for every stage and epoch. */
+/** The tasks of one step, all of them at most: the questions in an order of their own for every stage and epoch. */
 export function trainTasks(run: Run, stage: Stage, step: number, count: number): Task[] {
   return drawBatch(
     run.data.train,
     step,
-    count,
+    Math.min(count, run.data.train.length),
     (epoch) => randomStream(run.config.seed, stage.name, "questions", epoch),
   );
 }
 
+/** Tasks that the step has not asked yet, as many as there are: the same question would be rolled out the same. */
 function freshTasks(run: Run, count: number, seen: readonly Trajectory[], random: () => number): Task[] {
   const ids = new Set(seen.map(({ questionId }) => questionId));
   const others = run.data.train.filter(({ question }) => !ids.has(question.id));
-  const pool = others.length >= count ? others : run.data.train;
   const drawn = new Set<Task>();
-  while (drawn.size < Math.min(count, pool.length)) drawn.add(pick(pool, random));
+  while (drawn.size < Math.min(count, others.length)) drawn.add(pick(others, random));
   return [...drawn];
 }
 
@@ -265,15 +274,6 @@ async function accumulateRows(
   return figures;
 }
 
-async function referencePolicy(run: Run, settings: GrpoSettings): Promise<Policy> {
-  const name = settings.reset_reference
-    ? run.state.stageStart
-    : run.state.firstReference ?? run.state.stageStart;
-  const { policy, optimizer } = await loadCheckpoint(`${run.folder}/checkpoints/${name}`);
-  if (optimizer) tf.dispose([optimizer.m, optimizer.v]);
-  return policy;
-}
-
 function lossOptions({ config }: Run, settings: GrpoSettings): GrpoOptions {
   return {
     aggregation: settings.aggregation,
@@ -288,19 +288,16 @@ function lossOptions({ config }: Run, settings: GrpoSettings): GrpoOptions {
   };
 }
 
-function rewardMetrics(trajectories: readonly Trajectory[], size: number): Record<string, number> {
-  const groups = Array.from(
-    { length: trajectories.length / size },
-    (_, i) => trajectories.slice(i * size, (i + 1) * size).map(({ reward }) => reward),
-  );
+function rewardMetrics(trajectories: readonly Trajectory[]): Record<string, number> {
+  const rewards = trajectories.map(({ reward }) => reward);
   const { fracRewardZeroStd } = groupAdvantages(trajectories, { scaleRewards: "none", epsilon: 0 });
   const parts = Object.keys(trajectories[0]!.rewards).map((name) => [
     `rewards/${name}/mean`,
     mean(trajectories.map(({ rewards }) => rewards[name]!)),
   ]);
   return {
-    reward: mean(groups.flat()),
-    reward_std: standardDeviation(groups.flat()),
+    reward: mean(rewards),
+    reward_std: standardDeviation(rewards),
     frac_reward_zero_std: fracRewardZeroStd,
     ...Object.fromEntries(parts),
   };

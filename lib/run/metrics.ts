@@ -11,7 +11,25 @@ import { AppendLog } from "./append_log.ts";
 /** One step's figures. `step` counts on through all stages. A figure that does not apply is NaN. */
 export type MetricsRow = { step: number; stage: string } & Record<string, number | string>;
 
-/** Opens `metrics.jsonl`, cut back to `length` bytes. */
+/**
+ * Opens `metrics.jsonl`, cut back to `length` bytes.
+ *
+ * @throws {Error} when the file is shorter than `length`.
+ *
+ * @example
+ * ```ts
+ * import { appendMetrics, openMetrics, readMetrics } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * const log = await openMetrics(path);
+ * await appendMetrics(log, { step: 1, stage: "sft" });
+ * log.close();
+ * (await openMetrics(path, 0)).close(); // cut back to nothing
+ * assertEquals(await readMetrics(path), []);
+ * await Deno.remove(path);
+ * ```
+ */
 export function openMetrics(path: string, length = 0): Promise<AppendLog> {
   return AppendLog.open(path, length);
 }
@@ -55,6 +73,18 @@ export function appendMetrics(log: AppendLog, row: MetricsRow): Promise<void> {
  * was writing, and is left out.
  *
  * @throws {InputError} for a missing file, and for a line that is no JSON object.
+ *
+ * @example
+ * ```ts
+ * import { metricsLine, readMetrics } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * const row = { step: 1, stage: "sft", loss: NaN };
+ * await Deno.writeTextFile(path, metricsLine(row) + '{"step": 2, "sta');
+ * assertEquals(await readMetrics(path), [row]);
+ * await Deno.remove(path);
+ * ```
  */
 export async function readMetrics(path: string): Promise<MetricsRow[]> {
   let text: string;

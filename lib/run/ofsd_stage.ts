@@ -19,10 +19,9 @@ import { initAdapter, mergeAdapter } from "../model/adapter.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
 import { modelLogits } from "../model/scoring.ts";
 import type { Task } from "../world/question_set.ts";
-import { loadCheckpoint } from "./checkpoint.ts";
 import { rolloutGroups, trainTasks } from "./grpo_stage.ts";
-import { agentOptions, finishStep, type Run, stopWhenAsked } from "./run.ts";
-import { writeRollouts } from "./run_folder.ts";
+import { agentOptions, finishStep, frozenPolicy, type Run, stopWhenAsked } from "./run.ts";
+import { runPaths, writeStageRollouts } from "./run_folder.ts";
 import { crossEntropyLoss, drawBatch, packedInputs } from "./sft_stage.ts";
 import { type OfsdSettings, ofsdSettings, type Stage } from "./stages.ts";
 
@@ -57,10 +56,11 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
   if (settings.arm === "ofsd" && !state.evaluation.teacher.some((row) => row.stage === stage.name)) {
     await measureTeacher(run, stage, settings, pairs, blocks);
   }
-  if (state.evaluation.teacher.some((row) => row.stage === stage.name && !row.distilled)) return;
+  const competence = state.evaluation.teacher.find((row) => row.stage === stage.name);
+  if (competence && !competence.distilled) return;
 
   // π₀ is the policy as this stage found it; it stays as it is while the student moves away from it.
-  const teacher = await frozenPolicy(run);
+  using teacher = await frozenPolicy(run, state.stageStart);
   if (settings.train === "lora" && !run.policy.adapter) {
     run.policy.adapter = initAdapter(
       run.policy.config,
@@ -68,7 +68,7 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       config.seed,
     );
   }
-  const trainer = new Trainer(run.engine, run.policy, {
+  using trainer = new Trainer(run.engine, run.policy, {
     weightDecay: settings.weight_decay,
     maxGradNorm: settings.max_grad_norm,
     xla: config.engine.xla,
@@ -107,14 +107,13 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       "ofsd/pairs": pairs.length,
       "ofsd/groups_kept": new Set(pairs.map(({ questionId }) => questionId)).size,
       "ofsd/search_gap_mean": mean(pairs.map(({ searchGap }) => searchGap)),
+      ...(competence && { "ofsd/teacher_em": competence.em, "ofsd/teacher_searches": competence.searches }),
       grad_norm: gradNorm,
       learning_rate: rate,
       num_tokens: part.reduce((sum, { student }) => sum + student.tokens.length, 0),
       step_time: (performance.now() - started) / 1000,
     });
   }
-  trainer.dispose();
-  tf.dispose([teacher.weights, teacher.adapter?.weights ?? {}]);
   if (run.policy.adapter && settings.merge) {
     const { config: modelConfig, weights, adapter } = run.policy;
     run.policy.weights = mergeAdapter(modelConfig, weights, adapter);
@@ -128,7 +127,7 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
  * is no longer the one that rolled out.
  */
 async function siblingPairs(run: Run, stage: Stage, settings: OfsdSettings): Promise<SiblingPair[]> {
-  const path = `${run.folder}/rollouts/${stage.name}_pairs.jsonl`;
+  const path = runPaths(run.folder).stageRollouts(stage.name, "pairs");
   if (run.state.stageStep > 0) {
     const lines = (await Deno.readTextFile(path)).split("\n").filter((line) => line !== "");
     return lines.map((line) => JSON.parse(line));
@@ -140,7 +139,7 @@ async function siblingPairs(run: Run, stage: Stage, settings: OfsdSettings): Pro
     text: `${stage.name}: ${tasks.length} questions × ${settings.samples} roll-outs of its own`,
   });
   const groups = await rolloutGroups(run, stage, tasks, settings.samples, { generate: 0, search: 0 });
-  await writeRollouts(run.folder, run.state.step, groups.flat());
+  await writeStageRollouts(run.folder, stage.name, "own", groups.flat());
   const { pairs, counts } = chooseSiblings(groups, {
     pairsPerQuestion: settings.pairs_per_question,
     sameSearchesMoreTokens: settings.same_searches_more_tokens,
@@ -211,13 +210,10 @@ async function measureTeacher(
   });
 }
 
-async function frozenPolicy(run: Run): Promise<Policy> {
-  const { policy, optimizer } = await loadCheckpoint(`${run.folder}/checkpoints/${run.state.stageStart}`);
-  if (optimizer) tf.dispose([optimizer.m, optimizer.v]);
-  return policy;
-}
-
-/** Adds the gradient of one step's examples, a micro-batch at a time, each weighted by its share of the tokens. */
+/**
+ * Adds the gradient of one step's examples, a micro-batch at a time, each with its share of the tokens' weights. Weights
+ * that follow from the distributions (`teacher-entropy`, `gap`) are not known here: they count within a micro-batch.
+ */
 async function accumulateExamples(
   run: Run,
   trainer: Trainer,
@@ -229,17 +225,22 @@ async function accumulateExamples(
   const { padTokenId } = run.policy.tokenizer;
   const batch = Math.min(run.config.engine.micro_batch, settings.batch);
   const count = ({ mask }: Sequence) => mask.reduce((sum, m) => sum + m, 0);
-  const total = examples.reduce((sum, { student }) => sum + count(student), 0);
+  const weightsOf = ({ student, returnGap }: typeof examples[number]) =>
+    hostWeights(settings.weighting, count(student), returnGap);
+  const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+  const total = sum(examples.map(({ student }) => count(student)));
+  const totalWeight = sum(examples.flatMap(weightsOf));
   const figures: Record<string, number> = {};
   for (let start = 0; start < examples.length; start += batch) {
     const part = examples.slice(start, start + batch);
-    const share = part.reduce((sum, { student }) => sum + count(student), 0) / total;
+    const share = sum(part.map(({ student }) => count(student))) / total;
+    const weight = settings.arm === "rejection-sft" ? share : sum(part.flatMap(weightsOf)) / totalWeight;
     const students = part.map(({ student }) => student);
     const { packed, inputs } = packedInputs(students, padTokenId, batch);
     if (settings.arm !== "rejection-sft") {
-      const weights = part.map(({ student, returnGap }) => {
-        const ofModelTokens = hostWeights(settings.weighting, count(student), returnGap);
-        return student.mask.map((m) => m === 1 ? ofModelTokens.shift()! : 0);
+      const weights = part.map((example) => {
+        const ofModelTokens = weightsOf(example);
+        return example.student.mask.map((m) => m === 1 ? ofModelTokens.shift()! : 0);
       });
       inputs.push(tf.tensor2d(packPerToken(packed, students, weights), [packed.B, packed.M]));
       const teachers = part.map(({ teacher }) => teacher);
@@ -251,8 +252,10 @@ async function accumulateExamples(
       run.state.compute.scored += teachers.reduce((sum, { tokens }) => sum + tokens.length, 0);
     }
     run.state.compute.trained += part.reduce((sum, { student }) => sum + student.tokens.length, 0);
-    const got = await trainer.accumulate("ofsd", loss, inputs, share);
-    for (const [name, value] of Object.entries(got)) figures[name] = (figures[name] ?? 0) + share * value;
+    const got = await trainer.accumulate("ofsd", loss, inputs, weight);
+    for (const [name, value] of Object.entries(got)) {
+      figures[name] = (figures[name] ?? 0) + (name === "loss" ? weight : share) * value;
+    }
   }
   return figures;
 }

@@ -1,4 +1,6 @@
 /** What the stages of a run share: its settings, data, policy and position, and what happens after every step. @module */
+import * as tf from "@tensorflow/tfjs";
+import { writeWhole } from "../base/files.ts";
 import type { Detectors } from "../learn/detectors.ts";
 import type { Engine } from "../engine/open_engine.ts";
 import { supported } from "../eval/support.ts";
@@ -14,12 +16,19 @@ import type { OptimizerState } from "../learn/trainer.ts";
 import type { Policy } from "../model/policy.ts";
 import type { AgentOptions } from "../rollout/environment.ts";
 import { modelTokenCount, type Trajectory } from "../rollout/trajectory.ts";
-import { checkpointName, pruneCheckpoints, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import {
+  checkpointName,
+  loadCheckpoint,
+  pruneCheckpoints,
+  saveCheckpoint,
+  type TrainingState,
+} from "./checkpoint.ts";
 import type { Config } from "./config.ts";
 import type { AppendLog } from "./append_log.ts";
 import { appendMetrics } from "./metrics.ts";
 import type { ProgressEvent } from "./progress.ts";
 import type { RunData } from "./run_data.ts";
+import { runPaths } from "./run_folder.ts";
 import { type Stage, stagesOf } from "./stages.ts";
 import { appendEvents } from "./tensorboard.ts";
 
@@ -35,6 +44,8 @@ export interface Run {
   metrics: AppendLog;
   events: AppendLog;
   detectors: Detectors;
+  /** Beside those of the config. */
+  rewards: readonly WeightedReward[];
   signal: AbortSignal | undefined;
   onProgress: (event: ProgressEvent) => void;
   /** Until when the time has been accounted for, by `performance.now()`. */
@@ -46,7 +57,17 @@ export class Interrupted extends Error {
   override name = "Interrupted";
 }
 
-/** The agent's options as the config has them. */
+/**
+ * The agent's options as the config has them.
+ *
+ * @example
+ * ```ts
+ * import { agentOptions, parseConfig } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(agentOptions(parseConfig("[agent]\nmax_turns = 2", "run.toml")).maxTurns, 2);
+ * ```
+ */
 export function agentOptions({ agent }: Config): AgentOptions {
   return {
     maxTurns: agent.max_turns,
@@ -72,12 +93,13 @@ export async function finishStep(
   stage: Stage,
   total: number,
   optimizer: OptimizerState,
-  metrics: Record<string, number>,
+  metrics: Record<string, number> & { num_tokens: number },
 ): Promise<void> {
   const { state } = run;
   state.step++;
   state.stageStep++;
-  const row = { step: state.step, stage: stage.name, ...metrics };
+  state.tokens += metrics.num_tokens!;
+  const row = { step: state.step, stage: stage.name, ...metrics, num_tokens: state.tokens };
   for (const text of run.detectors.observe(row)) run.onProgress({ kind: "note", text: `Warning: ${text}` });
   await appendMetrics(run.metrics, row);
   await appendEvents(run.events, row);
@@ -115,37 +137,49 @@ export function spend(run: Run, name: string): void {
   run.lastTick = now;
 }
 
-/** Writes the checkpoint of the present step and removes those that nothing needs. Returns its name. */
-export async function writeCheckpoint(run: Run, optimizer: OptimizerState | undefined): Promise<string> {
+/** Writes the checkpoint of the present step, and what follows from it. */
+export async function writeCheckpoint(run: Run, optimizer: OptimizerState | undefined): Promise<void> {
   const { state } = run;
-  const name = checkpointName(state.step);
   const stage = stagesOf(run.config)[state.stageIndex];
   if (stage) spend(run, state.step === 0 ? "setup" : stage.name);
   await run.metrics.sync();
   await run.events.sync();
   state.metricsBytes = run.metrics.length;
   state.eventsBytes = run.events.length;
-  await saveCheckpoint(run.folder, name, { policy: run.policy, optimizer, state });
-  const needed = [state.stageStart, state.firstReference, state.best?.checkpoint];
-  await pruneCheckpoints(
-    run.folder,
-    run.config.checkpoint.keep,
-    needed.filter((checkpoint) => typeof checkpoint === "string"),
-  );
-  return name;
+  await saveCheckpoint(run.folder, checkpointName(state.step), { policy: run.policy, optimizer, state });
+  await settleCheckpoint(run);
 }
 
-/** The rewards that the config weights above zero. */
-export function rewardsOf({ config, policy }: Run): WeightedReward[] {
+/** What follows a checkpoint, and is made up for on resume: `best.json` is written, checkpoints that nothing needs go. */
+export async function settleCheckpoint({ folder, config, state }: Run): Promise<void> {
+  if (state.best) await writeWhole(runPaths(folder).best, JSON.stringify(state.best, null, 2) + "\n");
+  const reference = config.grpo.reset_reference ? undefined : state.firstReference;
+  const needed = [state.stageStart, reference, state.best?.checkpoint];
+  await pruneCheckpoints(folder, config.checkpoint.keep, needed.filter((name) => typeof name === "string"));
+}
+
+/** The policy of one of the run's checkpoints, to be scored with and never trained. */
+export async function frozenPolicy(run: Run, checkpoint: string): Promise<Policy & Disposable> {
+  const { policy, optimizer } = await loadCheckpoint(`${run.folder}/checkpoints/${checkpoint}`);
+  if (optimizer) tf.dispose([optimizer.m, optimizer.v]);
+  const dispose = () => tf.dispose([policy.weights, policy.adapter?.weights ?? {}]);
+  return { ...policy, [Symbol.dispose]: dispose };
+}
+
+/** The rewards that the config weights above zero, then the caller's own. */
+export function rewardsOf(
+  { config, policy, rewards }: Pick<Run, "config" | "policy" | "rewards">,
+): WeightedReward[] {
   const all = {
     exact_match: exactMatchReward,
     f1: f1Reward,
     substring: substringReward,
     format: searchR1FormatReward(policy.tokenizer),
   };
-  return Object.entries(all)
+  const weighted = Object.entries(all)
     .map(([name, score]) => ({ name, score, weight: config.reward[name as keyof typeof all] }))
     .filter(({ weight }) => weight > 0);
+  return [...weighted, ...rewards];
 }
 
 /** Tokens that a batch of roll-outs put through the model once: all that the model wrote and all that it read. */

@@ -33,7 +33,7 @@ export function runPaths(folder: string) {
     metrics: `${folder}/metrics.jsonl`,
     events: `${folder}/tensorboard/${eventFileName}`,
     rollouts: (step: number) => `${folder}/rollouts/step_${String(step).padStart(6, "0")}.jsonl`,
-    heldoutRollouts: (stage: string, set: string) => `${folder}/rollouts/${stage}_${set}.jsonl`,
+    stageRollouts: (stage: string, what: string) => `${folder}/rollouts/${stage}_${what}.jsonl`,
     best: `${folder}/best.json`,
     evaluation: `${folder}/evaluation.json`,
     report: `${folder}/report.html`,
@@ -149,15 +149,15 @@ export async function writeRollouts(
   await writeWhole(runPaths(folder).rollouts(step), lines.join(""));
 }
 
-/** Writes the roll-outs of an evaluation, one trajectory a line. */
-export async function writeEvaluationRollouts(
+/** Writes roll-outs of a whole stage, one trajectory a line: of a held-out set by its name, or OFSD's `own`. */
+export async function writeStageRollouts(
   folder: string,
   stage: string,
-  set: string,
+  what: string,
   trajectories: readonly Trajectory[],
 ): Promise<void> {
   const lines = trajectories.map((trajectory) => JSON.stringify(trajectory) + "\n");
-  await writeWhole(runPaths(folder).heldoutRollouts(stage, set), lines.join(""));
+  await writeWhole(runPaths(folder).stageRollouts(stage, what), lines.join(""));
 }
 
 /** Writes `evaluation.json`. */

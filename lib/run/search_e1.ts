@@ -8,22 +8,37 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { writeWhole } from "../base/files.ts";
 import type { Engine } from "../engine/open_engine.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
 import { createDetectors } from "../learn/detectors.ts";
+import type { WeightedReward } from "../learn/reward.ts";
 import { Scorer } from "../learn/scorer.ts";
 import type { OptimizerState } from "../learn/trainer.ts";
 import { tasksOf } from "../world/question_set.ts";
-import { checkpointName, latestCheckpoint, loadCheckpoint, spent, type TrainingState } from "./checkpoint.ts";
+import {
+  checkpointName,
+  latestCheckpoint,
+  loadCheckpoint,
+  recoverCheckpoints,
+  spent,
+  type TrainingState,
+} from "./checkpoint.ts";
 import type { Config } from "./config.ts";
 import { firstPolicy } from "./first_policy.ts";
 import { grpoStage } from "./grpo_stage.ts";
 import { openMetrics, readMetrics } from "./metrics.ts";
 import { ofsdStage } from "./ofsd_stage.ts";
 import type { ProgressEvent } from "./progress.ts";
-import { agentOptions, Interrupted, type Run, spend, throwIfAsked, writeCheckpoint } from "./run.ts";
+import {
+  agentOptions,
+  Interrupted,
+  type Run,
+  settleCheckpoint,
+  spend,
+  throwIfAsked,
+  writeCheckpoint,
+} from "./run.ts";
 import { openRunData } from "./run_data.ts";
 import {
   describeRun,
@@ -31,7 +46,7 @@ import {
   readEnvironment,
   runPaths,
   writeEvaluation,
-  writeEvaluationRollouts,
+  writeStageRollouts,
 } from "./run_folder.ts";
 import { sftStage } from "./sft_stage.ts";
 import { type Stage, stagesOf } from "./stages.ts";
@@ -47,6 +62,8 @@ export interface RunOptions {
   resume?: boolean;
   /** Stops the run after the step under way, with a checkpoint. */
   signal?: AbortSignal;
+  /** Rewards of your own, added to those of the config. */
+  rewards?: readonly WeightedReward[];
   onProgress?: (event: ProgressEvent) => void;
   /** When the process started, by `performance.now()`; for the total time. */
   startedAt?: number;
@@ -61,7 +78,36 @@ export interface RunResult {
   finished: boolean;
 }
 
-/** Trains through all stages of the config, measures after each, and writes the run folder. */
+/**
+ * Trains through all stages of the config, measures after each, and writes the run folder.
+ *
+ * @throws {InputError} when a file that the config names is missing or malformed, or another process has the folder.
+ *
+ * @example
+ * ```ts
+ * import { openEngine, parseConfig, runSearchE1 } from "@search-e1/kit";
+ * import { assert, assertEquals } from "@std/assert";
+ *
+ * const config = parseConfig(
+ *   `
+ *   stages = ["sft"]
+ *   world = { countries = 12, cities = 16, airports = 16, sft_worlds = 1, rl_worlds = 1, hop_shares = [1, 0, 0] }
+ *   model = { hidden_size = 8, layers = 1, heads = 2, kv_heads = 1, intermediate_size = 16 }
+ *   agent = { instruction = "{question}\\n", documents = 1, max_turns = 1, max_new_tokens = 8 }
+ *   sft = { phases = [{ steps = 2, learning_rate = 1e-2 }], batch = 2, demonstrations = 16 }
+ *   evaluate = { n = 2, validation_n = 2, recall_n = 0 }
+ *   `,
+ *   "example",
+ * );
+ * const engine = await openEngine({ engine: "cpu" });
+ * const folder = await Deno.makeTempDir();
+ * const { evaluation, finished } = await runSearchE1({ config, folder, engine });
+ * assert(finished);
+ * assertEquals(evaluation.rows[0]!.stage, "sft");
+ * engine.close();
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
 export async function runSearchE1(options: RunOptions): Promise<RunResult> {
   const lock = await lockRunFolder(options.folder);
   try {
@@ -91,6 +137,8 @@ async function allStages(run: Run, optimizer: OptimizerState | undefined): Promi
   while (state.stageIndex < stages.length) {
     const stage = stages[state.stageIndex]!;
     if (stage.kind === "grpo") state.firstReference ??= state.stageStart;
+    // The gate compares with what was there before, also where OFSD is the first stage.
+    if (stage.kind === "ofsd") state.validation ??= await validate(run);
 
     if (stage.kind === "sft") await sftStage(run, stage, optimizer);
     if (stage.kind === "grpo") await grpoStage(run, stage, optimizer);
@@ -102,7 +150,7 @@ async function allStages(run: Run, optimizer: OptimizerState | undefined): Promi
 
     state.evaluation.compute[stage.name] = spent(state.compute);
     if (stage.kind === "ofsd") await gate(run, stage);
-    else state.validation = (await measure(run, run.data.validation, "greedy")).measured;
+    else state.validation = await validate(run);
     await measureHeldout(run, stage);
 
     state.stageIndex++;
@@ -113,7 +161,6 @@ async function allStages(run: Run, optimizer: OptimizerState | undefined): Promi
       (em === state.best.em && searches < state.best.searches);
     if (better) state.best = { checkpoint: state.stageStart, stage: stage.name, em, searches };
     await writeCheckpoint(run, undefined);
-    await writeWhole(runPaths(run.folder).best, JSON.stringify(state.best, null, 2) + "\n");
   }
 }
 
@@ -121,7 +168,7 @@ async function allStages(run: Run, optimizer: OptimizerState | undefined): Promi
 async function gate(run: Run, stage: Stage): Promise<void> {
   const { state } = run;
   const before = state.validation;
-  const after = (await measure(run, run.data.validation, "greedy")).measured;
+  const after = await validate(run);
   if (!before || after.em >= before.em - run.config.ofsd.gate_margin) {
     state.validation = after;
     return;
@@ -140,6 +187,12 @@ async function gate(run: Run, stage: Stage): Promise<void> {
   state.evaluation.rolled_back.push(stage.name);
 }
 
+/** EM and searches on the validation set, which alone decides anything. */
+async function validate(run: Run): Promise<{ em: number; searches: number }> {
+  const { em, searches } = (await measure(run, run.data.validation, "greedy")).measured;
+  return { em, searches };
+}
+
 /** One row for every held-out set and decoding. They are reported and choose nothing. */
 async function measureHeldout(run: Run, stage: Stage): Promise<void> {
   const rows: Evaluation["rows"] = [];
@@ -150,7 +203,7 @@ async function measureHeldout(run: Run, stage: Stage): Promise<void> {
       const { measured, trajectories } = await measure(run, set, decoding);
       rows.push({ stage: stage.name, set: set.name, decoding, ...measured });
       if (decoding === "greedy") {
-        await writeEvaluationRollouts(run.folder, stage.name, set.name, trajectories);
+        await writeStageRollouts(run.folder, stage.name, set.name, trajectories);
       }
     }
   }
@@ -200,11 +253,13 @@ async function finish(run: Run): Promise<void> {
 
 /** Opens the run folder at its newest checkpoint, or at the start. */
 async function openRun(
-  { config, folder, engine, resume, signal, onProgress, startedAt, downloadSeconds = 0 }: RunOptions,
+  options: RunOptions,
 ): Promise<{ run: Run; optimizer: OptimizerState | undefined }> {
-  const began = startedAt ?? performance.now();
+  const { config, folder, engine, resume, downloadSeconds = 0 } = options;
+  const began = options.startedAt ?? performance.now();
   const paths = runPaths(folder);
   const data = await openRunData(config);
+  if (resume) await recoverCheckpoints(folder);
   const newest = resume ? await latestCheckpoint(folder) : undefined;
   const saved = newest ? await loadCheckpoint(`${folder}/checkpoints/${newest}`) : undefined;
   if (!saved) await describeRun(folder, config, await readEnvironment(engine));
@@ -220,8 +275,9 @@ async function openRun(
     metrics: await openMetrics(paths.metrics, state.metricsBytes),
     events: await openEvents(paths.events, state.eventsBytes),
     detectors: createDetectors(),
-    signal,
-    onProgress: onProgress ?? (() => {}),
+    rewards: options.rewards ?? [],
+    signal: options.signal,
+    onProgress: options.onProgress ?? (() => {}),
     // The download is accounted for apart.
     lastTick: began + 1000 * downloadSeconds,
   };
@@ -229,6 +285,8 @@ async function openRun(
   if (saved) {
     for (const row of await readMetrics(paths.metrics)) run.detectors.observe(row);
     run.onProgress({ kind: "note", text: `Goes on from ${newest}` });
+    noteOtherEngine(run);
+    await settleCheckpoint(run);
   } else {
     state.evaluation.bounds = await data.bounds();
     for (const [set, { naive, efficient }] of Object.entries(state.evaluation.bounds)) {
@@ -247,6 +305,17 @@ async function openRun(
   return { run, optimizer: saved?.optimizer };
 }
 
+/** Says when a run goes on with another engine than it began with, since it then rounds differently. */
+function noteOtherEngine({ engine, state, onProgress }: Run): void {
+  const shown = ({ name, device, threads, version }: Evaluation["engine"]) =>
+    `${name} on ${device} with ${threads} threads, ${version}`;
+  const [before, now] = [shown(state.evaluation.engine), shown(engine)];
+  if (before === now) return;
+  const text =
+    `Warning: the run began with ${before} and goes on with ${now}; it will equal an uninterrupted one within rounding only`;
+  onProgress({ kind: "note", text });
+}
+
 function firstState({ name, device, threads, version }: Engine): TrainingState {
   return {
     step: 0,
@@ -254,6 +323,7 @@ function firstState({ name, device, threads, version }: Engine): TrainingState {
     stageStep: 0,
     stageStart: checkpointName(0),
     firstReference: null,
+    tokens: 0,
     metricsBytes: 0,
     eventsBytes: 0,
     compute: { generated: 0, scored: 0, trained: 0 },

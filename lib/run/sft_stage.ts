@@ -32,7 +32,7 @@ export function packedInputs(sequences: readonly Sequence[], padTokenId: number,
 export async function sftStage(run: Run, stage: Stage, optimizer?: OptimizerState): Promise<void> {
   const { config, policy, state } = run;
   const { sft } = config;
-  const trainer = new Trainer(run.engine, policy, {
+  using trainer = new Trainer(run.engine, policy, {
     weightDecay: sft.weight_decay,
     maxGradNorm: sft.max_grad_norm,
     xla: config.engine.xla,
@@ -77,7 +77,6 @@ export async function sftStage(run: Run, stage: Stage, optimizer?: OptimizerStat
     }
     phaseStart = phaseEnd;
   }
-  trainer.dispose();
 }
 
 /** The items of one step: `count` at a time from the items shuffled anew each epoch. */

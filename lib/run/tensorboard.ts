@@ -10,7 +10,23 @@ import type { MetricsRow } from "./metrics.ts";
 /** The event file's name; TensorBoard looks for `tfevents` in it. */
 export const eventFileName = "events.out.tfevents.search-e1";
 
-/** Opens an event file cut back to `length` bytes; a fresh one begins with the version event. */
+/**
+ * Opens an event file cut back to `length` bytes; a fresh one begins with the version event.
+ *
+ * @throws {Error} when the file is shorter than `length`.
+ *
+ * @example
+ * ```ts
+ * import { openEvents } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * const log = await openEvents(path);
+ * log.close();
+ * assertEquals((await Deno.stat(path)).size, log.length);
+ * await Deno.remove(path);
+ * ```
+ */
 export async function openEvents(path: string, length = 0): Promise<AppendLog> {
   const log = await AppendLog.open(path, length);
   if (length === 0) {

@@ -14,7 +14,19 @@ export interface Task {
   retriever: Retriever;
 }
 
-/** The tasks of a set. */
+/**
+ * The tasks of a set.
+ *
+ * @example
+ * ```ts
+ * import { createBm25, tasksOf } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const question = { id: "q", question: "Who?", answers: ["Ada"] };
+ * const retriever = createBm25({ documents: [] });
+ * assertEquals(tasksOf({ name: "mine", questions: [question], retriever }), [{ question, retriever }]);
+ * ```
+ */
 export function tasksOf({ questions, retriever }: QuestionSet): Task[] {
   return questions.map((question) => ({ question, retriever }));
 }
