@@ -65,11 +65,6 @@ const settings: [toml: string, sets: string[], message: string][] = [
     'Cannot use run.toml: ofsd.clip = true is not allowed; give one of "off", "entry", "token"',
   ],
   [
-    '[ofsd]\nclip = "entry"\ndirection = "jsd"',
-    [],
-    'Cannot use run.toml: ofsd.clip = "entry" is defined for one KL, not for ofsd.direction = "jsd"; use "token" or "off"',
-  ],
-  [
     '[ofsd]\ntrain = "full"\nmerge = false',
     [],
     'Cannot use run.toml: ofsd.merge = false keeps a LoRA adapter apart, but ofsd.train = "full" has none; use "lora" or merge = true',

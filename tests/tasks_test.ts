@@ -3,8 +3,9 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { exists } from "../lib/base/files.ts";
 import { randomStream } from "../lib/base/random.ts";
 import { checkpointNames } from "../lib/run/checkpoint.ts";
-import { readMetrics, withoutMeasurements } from "../lib/run/metrics.ts";
+import { readMetrics } from "../lib/run/metrics.ts";
 import { lockRunFolder, readEvaluation, runPaths } from "../lib/run/run_folder.ts";
+import { assertSameRun } from "./same_run.ts";
 import { runTask, startTask } from "./task_process.ts";
 
 const preset = "data/presets/tiny.toml";
@@ -24,17 +25,6 @@ function reference(): Promise<string> {
 Deno.test.afterAll(async () => {
   if (referenceRun) await Deno.remove(await referenceRun, { recursive: true });
 });
-
-/** Asserts that two runs have the same metrics, times aside, the same evaluation and the same weights. */
-async function assertSameRun(folder: string, expected: string): Promise<void> {
-  const metrics = async (run: string) => (await readMetrics(runPaths(run).metrics)).map(withoutMeasurements);
-  assertEquals(await metrics(folder), await metrics(expected));
-  assertEquals((await readEvaluation(folder)).rows, (await readEvaluation(expected)).rows);
-  const names = await checkpointNames(folder);
-  assertEquals(names, await checkpointNames(expected));
-  const weights = (run: string) => Deno.readFile(`${run}/checkpoints/${names.at(-1)}/model.safetensors`);
-  assertEquals(await weights(folder), await weights(expected));
-}
 
 for (const task of ["demo", "train", "eval", "rollout", "report", "setup", "doctor", "test", "docs"]) {
   Deno.test(`deno task ${task} --help exits with 0`, async () => {

@@ -31,8 +31,9 @@ const inputsOf = (of: readonly Sequence[]): tf.Tensor[] =>
   Object.values(batchTensors(packBatch(of, { padTokenId: 0 })));
 
 async function values(weights: Weights): Promise<Record<string, number[]>> {
-  const entries = Object.entries(weights).map(async ([name, w]) => [name, [...await w.data()]] as const);
-  return Object.fromEntries(await Promise.all(entries));
+  const out: Record<string, number[]> = {};
+  for (const [name, tensor] of Object.entries(weights)) out[name] = [...await tensor.data()];
+  return out;
 }
 
 function assertClose(

@@ -84,12 +84,6 @@ export function refuseImpossible(config: Config, refuse: (path: string, problem:
   if (stages.includes("grpo") && grpo.mini_batches > fewest) {
     refuse("grpo.mini_batches", `= ${grpo.mini_batches} exceeds the ${fewest} roll-outs of a step`);
   }
-  if (grpo.dynamic_sampling && grpo.mini_batches > grpo.group_size) {
-    refuse(
-      "grpo.mini_batches",
-      `= ${grpo.mini_batches} exceeds grpo.group_size = ${grpo.group_size}, all that grpo.dynamic_sampling may leave of a step`,
-    );
-  }
   if (
     config.rehearsal.per_step > 0 && world.kind === "files" && world.demonstrations === "" &&
     stages.includes("grpo")

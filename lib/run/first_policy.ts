@@ -1,4 +1,6 @@
+import * as tf from "@tensorflow/tfjs";
 import { InputError } from "../base/input_error.ts";
+import { mergeAdapter } from "../model/adapter.ts";
 import { loadPolicy } from "../model/hf_folder.ts";
 import { initWeights } from "../model/decoder.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
@@ -15,7 +17,7 @@ import type { RunData } from "./run_data.ts";
  */
 export async function firstPolicy(config: Config, data: RunData): Promise<Policy> {
   const { model } = config;
-  if (model.path !== "") return await loadPolicy(model.path);
+  if (model.path !== "") return merged(await loadPolicy(model.path));
   const files = model.tokenizer === ""
     ? buildWordTokenizer([
       ...data.texts(),
@@ -41,6 +43,14 @@ export async function firstPolicy(config: Config, data: RunData): Promise<Policy
     ...(tokenizer.eosTokenId === undefined ? {} : { eos_token_id: tokenizer.eosTokenId }),
   };
   return { config: modelConfig, weights: initWeights(modelConfig, config.seed), tokenizer };
+}
+
+/** The policy with its adapter, where the folder brings one, merged into the weights: every stage trains what it says. */
+function merged({ config, weights, adapter, tokenizer }: Policy): Policy {
+  if (!adapter) return { config, weights, tokenizer };
+  const whole = mergeAdapter(config, weights, adapter);
+  tf.dispose([weights, adapter.weights]);
+  return { config, weights: whole, tokenizer };
 }
 
 async function tokenizerFiles(folder: string): Promise<Record<string, string>> {

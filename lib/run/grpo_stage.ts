@@ -102,8 +102,10 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     }));
     const figures: Record<string, number>[] = [];
     let rate = 0;
-    for (let update = 0; update < updates; update++) {
-      const part = chunk(rows, settings.mini_batches)[update % settings.mini_batches]!;
+    // Dynamic sampling may leave fewer rows than mini-batches.
+    const parts = chunk(rows, Math.min(settings.mini_batches, rows.length));
+    for (let update = 0; update < settings.num_iterations * parts.length; update++) {
+      const part = parts[update % parts.length]!;
       // Dynamic sampling may keep fewer roll-outs than there are mini-batches.
       if (part.length === 0) continue;
       figures.push(await accumulateRows(trainer, losses.policy, part, settings.aggregation, policy, batch));

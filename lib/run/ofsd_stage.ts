@@ -45,7 +45,9 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
   const settings = ofsdSettings(config, stage.occurrence);
   const pairs = await siblingPairs(run, stage, settings);
   await stopWhenAsked(run, optimizer);
-  if (pairs.length === 0) {
+  // A block of another question needs another question.
+  const questions = new Set(pairs.map(({ questionId }) => questionId)).size;
+  if (questions < (settings.arm === "shuffled-sibling" ? 2 : 1)) {
     run.onProgress({
       kind: "note",
       text: `${stage.name}: no question has a sibling and a worse roll-out; nothing to distil`,
@@ -105,7 +107,7 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     await finishStep(run, stage, total, trainer.optimizer, {
       ...figures,
       "ofsd/pairs": pairs.length,
-      "ofsd/groups_kept": new Set(pairs.map(({ questionId }) => questionId)).size,
+      "ofsd/groups_kept": questions,
       "ofsd/search_gap_mean": mean(pairs.map(({ searchGap }) => searchGap)),
       ...(competence && { "ofsd/teacher_em": competence.em, "ofsd/teacher_searches": competence.searches }),
       grad_norm: gradNorm,
