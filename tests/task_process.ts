@@ -9,7 +9,7 @@ export interface Ended {
   stderr: string;
 }
 
-/** Starts a task; `seen` resolves with true when its output holds `text`, with false when it ends without. */
+/** Starts a task. */
 export function startTask(name: string, ...args: string[]) {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["task", name, ...args],
@@ -19,6 +19,11 @@ export function startTask(name: string, ...args: string[]) {
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  return { child, ...processEnd(child) };
+}
+
+/** Reads a process to its end; `seen` resolves with true when its output holds `text`, with false when it ends without. */
+export function processEnd(child: Deno.ChildProcess) {
   const written = { stdout: "", stderr: "" };
   const waiting: { text: string; resolve: (seen: boolean) => void }[] = [];
   const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>, key: "stdout" | "stderr") => {
@@ -41,7 +46,7 @@ export function startTask(name: string, ...args: string[]) {
       if (written.stdout.includes(text) || written.stderr.includes(text)) resolve(true);
       else waiting.push({ text, resolve });
     });
-  return { child, ended, seen };
+  return { ended, seen };
 }
 
 /** Runs a task to its end. */
