@@ -35,14 +35,22 @@ Deno.test("demonstrations() alternate what the model writes and what the environ
   }
 });
 
-Deno.test("demonstrations() answer a search with documents and a turn without an action with the notice", () => {
+/** Searches that found nothing are shown to be tried again. */
+const silence = "\n\n<information></information>\n\n";
+
+Deno.test("demonstrations() answer a search with documents or silence, and a turn without an action with the notice", () => {
+  let silent = 0;
   for (const { segments } of plain) {
     for (let i = 0; i + 1 < segments.length; i += 2) {
       const reply = segments[i + 1]!.text;
       if (parseAction(segments[i]!.text) === null) assertEquals(reply, notice);
-      else assert(/^\n\n<information>Doc 1\(Title: ".*<\/information>\n\n$/s.test(reply), reply);
+      else if (reply === silence) {
+        assertEquals(segments[i + 2]!.text, segments[i]!.text);
+        silent++;
+      } else assert(/^\n\n<information>Doc 1\(Title: ".*<\/information>\n\n$/s.test(reply), reply);
     }
   }
+  assert(silent > 0);
 });
 
 Deno.test("demonstrations() are mostly clumsy: few right answers, some invalid turns, rare short queries", () => {
@@ -67,7 +75,9 @@ Deno.test("demonstrations() with a block go the efficient way to the right answe
         content
       );
     const efficient = await queries("efficient");
-    const gone = segments.filter(({ role, text }) => role === "model" && text.startsWith("<search>"));
+    const gone = segments.filter(({ role, text }, i) =>
+      role === "model" && text.startsWith("<search>") && segments[i + 1]!.text !== silence
+    );
     assertEquals(gone.map(({ text }) => parseAction(text)!.content), efficient);
     const shown = [...hint!.matchAll(/<search>(.*?)<\/search>/g)].map((match) => match[1]).join();
     assert([efficient.join(), (await queries("naive")).join()].includes(shown), hint);

@@ -106,8 +106,6 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     const parts = chunk(rows, Math.min(settings.mini_batches, rows.length));
     for (let update = 0; update < settings.num_iterations * parts.length; update++) {
       const part = parts[update % parts.length]!;
-      // Dynamic sampling may keep fewer roll-outs than there are mini-batches.
-      if (part.length === 0) continue;
       figures.push(await accumulateRows(trainer, losses.policy, part, settings.aggregation, policy, batch));
       const demonstrations = drawBatch(
         rehearsals,
