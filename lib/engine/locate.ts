@@ -8,16 +8,6 @@
 /** The release that the kit installs and is tested with. */
 export const libtensorflowVersion = "2.21.0";
 
-/** Environment variables that decide where things are looked for. */
-export const locationVariables = [
-  "SEARCH_E1_LIBTENSORFLOW",
-  "SEARCH_E1_CACHE",
-  "XDG_CACHE_HOME",
-  "HOME",
-  "VIRTUAL_ENV",
-  "CONDA_PREFIX",
-] as const;
-
 /** A library that is there, and the place it was found in. */
 export interface FoundLibrary {
   path: string;

@@ -39,7 +39,7 @@ import {
   throwIfAsked,
   writeCheckpoint,
 } from "./run.ts";
-import { openRunData } from "./run_data.ts";
+import { openRunData, type RunData } from "./run_data.ts";
 import {
   describeRun,
   lockRunFolder,
@@ -109,9 +109,11 @@ export interface RunResult {
  * ```
  */
 export async function runSearchE1(options: RunOptions): Promise<RunResult> {
+  // Data first: a file that is missing or malformed leaves no run folder behind.
+  const data = await openRunData(options.config);
   const lock = await lockRunFolder(options.folder);
   try {
-    const { run, optimizer } = await openRun(options);
+    const { run, optimizer } = await openRun(options, data);
     try {
       await allStages(run, optimizer);
       await finish(run);
@@ -254,11 +256,11 @@ async function finish(run: Run): Promise<void> {
 /** Opens the run folder at its newest checkpoint, or at the start. */
 async function openRun(
   options: RunOptions,
+  data: RunData,
 ): Promise<{ run: Run; optimizer: OptimizerState | undefined }> {
   const { config, folder, engine, resume, downloadSeconds = 0 } = options;
   const began = options.startedAt ?? performance.now();
   const paths = runPaths(folder);
-  const data = await openRunData(config);
   if (resume) await recoverCheckpoints(folder);
   const newest = resume ? await latestCheckpoint(folder) : undefined;
   const saved = newest ? await loadCheckpoint(`${folder}/checkpoints/${newest}`) : undefined;
