@@ -91,6 +91,7 @@ export { splitWords, strip } from "./lib/base/white_space.ts";
 
 // engine: what computes.
 export { engineNames, openEngine } from "./lib/engine/open_engine.ts";
+export { type EnsuredLibrary, ensureLibtensorflow } from "./lib/engine/install.ts";
 export type {
   CompiledStep,
   CompileOptions,
@@ -119,6 +120,11 @@ export { type Document, type Hit, type Retriever, titleAndText } from "./lib/sea
 export { readCorpus } from "./lib/search/corpus.ts";
 export { type Bm25Options, createBm25 } from "./lib/search/bm25.ts";
 export { createHttpRetriever, type HttpRetrieverOptions } from "./lib/search/http_retriever.ts";
+export {
+  type RetrievalServer,
+  type RetrievalServerOptions,
+  serveRetriever,
+} from "./lib/search/retrieval_server.ts";
 
 // world: questions with gold answers, and how answers are judged.
 export type { Question } from "./lib/world/question.ts";
@@ -189,8 +195,9 @@ export { batchTensors, packBatch, packPerToken } from "./lib/learn/batch.ts";
 export type { BatchTensors, PackedBatch, PackOptions, Sequence } from "./lib/learn/batch.ts";
 export { sftLoss } from "./lib/learn/sft.ts";
 export { type GrpoInputs, grpoLoss, grpoLossPresets, type GrpoOptions } from "./lib/learn/grpo.ts";
-export { hostWeights, ofsdLoss, teacherTargets } from "./lib/learn/ofsd.ts";
+export { hostWeights, ofsdLoss, teacherTargets, tokenWeights } from "./lib/learn/ofsd.ts";
 export type { OfsdInputs, OfsdOptions, TeacherTargets } from "./lib/learn/ofsd.ts";
+export { type Alternatives, type TokenDivergence, tokenDivergence } from "./lib/learn/token_divergence.ts";
 export { adamwStep, globalNorm } from "./lib/learn/adamw.ts";
 export type { AdamwOptions, AdamwResult, AdamwScalars } from "./lib/learn/adamw.ts";
 export { learningRate, type ScheduleOptions } from "./lib/learn/schedule.ts";
@@ -216,8 +223,11 @@ export {
 export { grpoSettings, ofsdSettings, stagesOf } from "./lib/run/stages.ts";
 export type { GrpoSettings, OfsdSettings, Stage } from "./lib/run/stages.ts";
 export { agentOptions } from "./lib/run/run.ts";
+export { openRunData, type RunData } from "./lib/run/run_data.ts";
 export { type RunOptions, type RunResult, runSearchE1 } from "./lib/run/search_e1.ts";
 export { lockRunFolder, readEvaluation, runPaths, type RunState, runState } from "./lib/run/run_folder.ts";
+export type { RecordedDivergence, RecordedTrajectory } from "./lib/run/run_folder.ts";
+export { readRollouts, readTokenDivergences, stageCheckpoint } from "./lib/run/recorded.ts";
 export {
   checkpointNames,
   latestCheckpoint,
@@ -247,7 +257,35 @@ export {
   textTable,
   wrapped,
 } from "./lib/report/tables.ts";
-export { learningCurve, type PlotSpec, renderSvg, searchesAgainstExactMatch } from "./lib/report/plots.ts";
+export {
+  barPlot,
+  klByPosition,
+  learningCurve,
+  lengthCurve,
+  linePlot,
+  type LinePoint,
+  type PlotSpec,
+  type PlottedRun,
+  renderSvg,
+  rewardHistogram,
+  searchCounts,
+  searchesAgainstExactMatch,
+  teacherAdvantage,
+  vegaSpec,
+} from "./lib/report/plots.ts";
+export { chartTheme, type Scheme } from "./lib/report/theme.ts";
+export {
+  livePlot,
+  notebookProgress,
+  showHtml,
+  showPlot,
+  showTable,
+  showTranscript,
+} from "./lib/report/notebook_display.ts";
+export { tokenHeatmapHtml } from "./lib/report/token_heatmap.ts";
+export { contextStripsHtml } from "./lib/report/context_strips.ts";
+export { heatmapOf } from "./lib/report/run_transcripts.ts";
+export type { Heatmap, HeatmapToken } from "./lib/report/page_data.ts";
 export {
   type Author,
   escapeHtml,
@@ -256,6 +294,7 @@ export {
   transcriptHtml,
   transcriptText,
 } from "./lib/report/transcript.ts";
+export { finishedRun, notebookPreset } from "./lib/report/notebook_setup.ts";
 export { writeReport } from "./lib/report/report.ts";
 export { meanAndDeviation, studyPage, type StudyRun } from "./lib/report/study.ts";
 export { configReference } from "./lib/report/config_reference.ts";

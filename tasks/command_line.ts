@@ -2,9 +2,9 @@
 import { parseArgs } from "@std/cli";
 import { InputError, nearestName } from "../lib/base/input_error.ts";
 
-/** A flag: a switch, one text, or a text that may be given several times. */
+/** A flag: a switch, one text, or a text that may be given several times; `words` takes what stands behind no flag. */
 export interface Flag {
-  kind: "switch" | "text" | "list";
+  kind: "switch" | "text" | "list" | "words";
   about: string;
   /** What the help shows for the value: `FILE`. */
   value?: string;
@@ -13,7 +13,7 @@ export interface Flag {
 /** Texts and switches by flag name. */
 export type FlagValues<F extends Record<string, Flag>> = {
   [K in keyof F]: F[K]["kind"] extends "switch" ? boolean
-    : F[K]["kind"] extends "list" ? string[]
+    : F[K]["kind"] extends "list" | "words" ? string[]
     : string | undefined;
 };
 
@@ -80,12 +80,14 @@ export function parseFlags<F extends Record<string, Flag>>(
   args: string[],
 ): FlagValues<F> {
   const ofKind = (...kinds: string[]) => Object.keys(flags).filter((key) => kinds.includes(flags[key]!.kind));
+  const [words] = ofKind("words");
   const parsed = parseArgs(args, {
     boolean: ofKind("switch"),
-    string: ofKind("text", "list"),
+    string: [...ofKind("text", "list"), "_"],
     collect: ofKind("list"),
     unknown: (arg, key) => {
-      const known = Object.keys(flags);
+      if (key === undefined && words !== undefined) return true;
+      const known = ofKind("switch", "text", "list");
       const near = key === undefined ? undefined : nearestName(key, known);
       if (key === undefined) {
         throw new InputError(`Cannot use ${arg}: deno task ${name} takes flags only; see --help`);
@@ -102,7 +104,19 @@ export function parseFlags<F extends Record<string, Flag>>(
       throw new InputError(`Cannot use --${key}: give a value, --${key} ${flags[key]!.value}`);
     }
   }
-  return parsed as unknown as FlagValues<F>;
+  return { ...parsed, ...(words !== undefined && { [words]: parsed._ }) } as unknown as FlagValues<F>;
+}
+
+/**
+ * The run folder that the words of a command line name; `runs/demo` without words.
+ *
+ * @throws {InputError} when there are several words.
+ */
+export function runFolder(name: string, words: readonly string[]): string {
+  if (words.length > 1) {
+    throw new InputError(`Cannot use ${words[1]}: deno task ${name} takes one run folder; see --help`);
+  }
+  return (words[0] ?? "runs/demo").replace(/\/+$/, "");
 }
 
 /** Overrides that the common flags stand for, in the order in which they apply. */
@@ -129,7 +143,10 @@ function helpText(name: string, about: string, flags: Record<string, Flag>): str
     ...flags,
     verbose: { kind: "switch", about: "Show where an error came from" } as Flag,
     help: { kind: "switch", about: "Show this text" } as Flag,
-  }).map(([key, flag]) => [`  --${key}${flag.value ? ` ${flag.value}` : ""}`, flag.about] as const);
+  }).map(([key, flag]) => {
+    const left = flag.kind === "words" ? flag.value : `--${key}${flag.value ? ` ${flag.value}` : ""}`;
+    return [`  ${left}`, flag.about] as const;
+  });
   const width = Math.max(...rows.map(([left]) => left.length)) + 2;
   return [`deno task ${name}`, "", about, "", ...rows.map(([left, right]) => left.padEnd(width) + right)]
     .join("\n");

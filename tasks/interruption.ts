@@ -2,7 +2,10 @@
 
 import process from "node:process";
 
-const signals: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+/** What asks a process to end. */
+export const signals: readonly Deno.Signal[] = Deno.build.os === "windows"
+  ? ["SIGINT"]
+  : ["SIGINT", "SIGTERM"];
 
 /**
  * A signal that the first Ctrl-C (or SIGTERM) sets; a second one ends the process. One Ctrl-C may arrive twice, from the

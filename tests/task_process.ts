@@ -46,7 +46,7 @@ export function processEnd(child: Deno.ChildProcess) {
       if (written.stdout.includes(text) || written.stderr.includes(text)) resolve(true);
       else waiting.push({ text, resolve });
     });
-  return { ended, seen };
+  return { ended, seen, output: () => written };
 }
 
 /** Runs a task to its end. */

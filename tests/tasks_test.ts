@@ -5,6 +5,7 @@ import { randomStream } from "../lib/base/random.ts";
 import { checkpointNames } from "../lib/run/checkpoint.ts";
 import { readMetrics } from "../lib/run/metrics.ts";
 import { lockRunFolder, readEvaluation, runPaths } from "../lib/run/run_folder.ts";
+import { makeRun } from "./made_run.ts";
 import { assertSameRun } from "./same_run.ts";
 import { runTask, startTask } from "./task_process.ts";
 
@@ -26,7 +27,9 @@ Deno.test.afterAll(async () => {
   if (referenceRun) await Deno.remove(await referenceRun, { recursive: true });
 });
 
-for (const task of ["demo", "train", "eval", "rollout", "report", "setup", "doctor", "test", "docs"]) {
+for (
+  const task of ["demo", "train", "eval", "rollout", "report", "watch", "setup", "doctor", "test", "docs"]
+) {
   Deno.test(`deno task ${task} --help exits with 0`, async () => {
     const { code, stdout } = await runTask(task, "--help");
     assertEquals(code, 0);
@@ -50,9 +53,17 @@ const badCommands: [args: string[], message: string][] = [
   [["eval", "--run", "runs/no"], "error: Cannot load a policy from runs/no: "],
   [["rollout", "--number", "0"], "error: Cannot use --number 0: give an integer of at least 1"],
   [
-    ["report", "--out", "runs/no"],
-    "error: Cannot report on runs/no: it holds no run; name a run folder with --out",
+    ["report", "runs/no"],
+    "error: Cannot report on runs/no: it holds no run; name a run folder, such as runs/demo",
   ],
+  [
+    ["report", "runs/no", "runs/other"],
+    "error: Cannot use runs/other: deno task report takes one run folder; see --help",
+  ],
+  [["report", "--out", "runs/no"], "error: Cannot use --out: unknown flag of deno task report; "],
+  [["watch", "a", "b"], "error: Cannot use b: deno task watch takes one run folder; see --help"],
+  [["watch", "--port", "x"], "error: Cannot use --port x: give an integer from 0 to 65535"],
+  [["eval", "runs/no"], "error: Cannot use runs/no: deno task eval takes flags only; see --help"],
 ];
 
 for (const [args, message] of badCommands) {
@@ -88,7 +99,7 @@ Deno.test("deno task train writes a whole run folder", async () => {
   const metrics = await readMetrics(paths.metrics);
   assertEquals(metrics.map(({ step }) => step), metrics.map((_, i) => i + 1));
   assert(metrics.some((row) => Number.isFinite(row["ofsd/kl"])), "OFSD had no pairs");
-  assert((await Deno.readTextFile(paths.report)).includes("<svg"));
+  assertStringIncludes(await Deno.readTextFile(paths.report), "<title>Tiny run</title>");
 });
 
 Deno.test("deno task train refuses a folder with a run, and says when there is nothing left to resume", async () => {
@@ -127,6 +138,34 @@ Deno.test("deno task rollout shows who wrote what", async () => {
   assertEquals(own.code, 0, own.stderr);
   assertStringIncludes(own.stdout, "? In which country does <unk> lie?");
   assertStringIncludes(own.stdout, "Note: the policy's vocabulary lacks some words of the question");
+});
+
+Deno.test("deno task report compares with all further folders once --compare is given", async () => {
+  const folder = `${await Deno.makeTempDir()}/made`;
+  for (const name of ["a", "b", "c"]) await makeRun(`${folder}/${name}`);
+  const given = [`${folder}/a`, "--compare", `${folder}/b`, `${folder}/c`];
+  const { code, stdout, stderr } = await runTask("report", ...given);
+  assertEquals(code, 0, stderr);
+  assertEquals(stdout.trim(), `${folder}/a/report.html`);
+  const page = await Deno.readTextFile(`${folder}/a/report.html`);
+  for (const name of ["a", "b", "c"]) assertStringIncludes(page, `<h2>Held-out questions: ${name}</h2>`);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("deno task watch says where, serves, and ends on Ctrl-C", async () => {
+  const folder = `${await Deno.makeTempDir()}/made`;
+  await makeRun(folder);
+  const { child, ended, seen, output } = startTask("watch", folder, "--port", "0");
+  assert(await seen("Ctrl-C ends it"), "the server ended unasked");
+  const [, url] = output().stdout.match(/is shown at (http:\/\/127\.0\.0\.1:\d+\/);/)!;
+  const events = await fetch(`${url}events`);
+  const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader();
+  assertStringIncludes((await reader.read()).value!, "event: data");
+  child.kill("SIGINT");
+  const { code, stderr } = await ended;
+  assertEquals(code, 0, stderr);
+  await reader.cancel();
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("a run done twice has the same bits", async () => {

@@ -213,6 +213,17 @@ export interface EnsuredLibrary {
 
 /**
  * Finds a libtensorflow, or installs one when pip is there; never throws for what the user lacks, but says it in one line.
+ *
+ * @param options.quiet Show no progress of the download.
+ *
+ * @example
+ * ```ts
+ * import { ensureLibtensorflow } from "@search-e1/kit";
+ * import { assert } from "@std/assert";
+ *
+ * const { found, note } = await ensureLibtensorflow({ quiet: true });
+ * assert(found !== undefined || note.endsWith("wasm is used"));
+ * ```
  */
 export async function ensureLibtensorflow(
   { quiet = false }: { quiet?: boolean } = {},

@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * Runs `body` and asserts that it leaves as many tensors behind as it found.
+ * Runs `body`, asserts that it leaves as many tensors behind as it found, and returns what it returns.
  *
  * @throws if the number of tensors changed.
  *
@@ -22,9 +22,10 @@ import * as tf from "@tensorflow/tfjs";
  * tf.dispose(kept!);
  * ```
  */
-export async function assertNoLeak(body: () => void | Promise<void>): Promise<void> {
+export async function assertNoLeak<T>(body: () => T | Promise<T>): Promise<T> {
   const before = tf.memory().numTensors;
-  await body();
+  const result = await body();
   const after = tf.memory().numTensors;
   if (after !== before) throw new Error(`Expected ${before} tensors to be left, and there are ${after}`);
+  return result;
 }

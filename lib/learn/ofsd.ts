@@ -103,17 +103,17 @@ export function teacherTargets(
  * ```
  */
 export function ofsdLoss(
-  { teacher, studentLogits_BMV, mask_BM, weights_BM }: OfsdInputs,
+  inputs: OfsdInputs,
   options: OfsdOptions,
 ): { loss: tf.Scalar; metrics: Record<string, tf.Scalar> } {
   return tf.tidy(() => {
-    const { clipped_BM, raw_BM, flag_BM, variation_BM } = divergence(teacher, studentLogits_BMV, options);
-    let weight_BM: tf.Tensor = weights_BM ? tf.mul(mask_BM, weights_BM) : mask_BM;
-    if (options.weighting === "gap") weight_BM = tf.mul(weight_BM, variation_BM);
-    if (options.weighting === "teacher-entropy") {
-      const sureness_BM = tf.sub(1, tf.div(entropy(teacher.logp), Math.log(teacher.logp.shape[2])));
-      weight_BM = tf.mul(weight_BM, sureness_BM);
-    }
+    const { teacher, mask_BM } = inputs;
+    const { clipped_BM, raw_BM, flag_BM, variation_BM } = divergence(
+      teacher,
+      inputs.studentLogits_BMV,
+      options,
+    );
+    const weight_BM = weightsOf(inputs, variation_BM, options.weighting);
     const tokens = tf.maximum(tf.sum(mask_BM), 1);
     const mean = (x_BM: tf.Tensor) => tf.div(tf.sum(tf.mul(x_BM, mask_BM)), tokens) as tf.Scalar;
     // Where nothing weighs anything (no gap at all) the loss is 0, not 0 / 0.
@@ -123,6 +123,45 @@ export function ofsdLoss(
       metrics: { "ofsd/kl": mean(raw_BM), "ofsd/clipped_fraction": mean(flag_BM) },
     };
   });
+}
+
+/**
+ * How much every token counts in {@linkcode ofsdLoss} [B, M]: the mask, times the weights from the host, times what follows
+ * from the distributions.
+ *
+ * @example
+ * ```ts
+ * import { teacherTargets, tokenWeights } from "@search-e1/kit";
+ * import { assertAlmostEquals } from "@std/assert";
+ * import * as tf from "@tensorflow/tfjs";
+ *
+ * await tf.setBackend("cpu");
+ * const teacher = teacherTargets(tf.log(tf.tensor3d([[[0.9, 0.1], [0.5, 0.5]]])));
+ * const studentLogits_BMV = tf.zeros<tf.Rank.R3>([1, 2, 2]);
+ * const options = { direction: "forward", jsdBeta: 0.5, clip: "off", tau: 10, weighting: "gap" } as const;
+ * const weights_BM = tokenWeights({ teacher, studentLogits_BMV, mask_BM: tf.ones([1, 2]) }, options);
+ * const [apart, equal] = await weights_BM.data();
+ * assertAlmostEquals(apart!, 0.4, 1e-6);
+ * assertAlmostEquals(equal!, 0, 1e-6);
+ * ```
+ */
+export function tokenWeights(inputs: OfsdInputs, options: OfsdOptions): tf.Tensor2D {
+  return tf.tidy(() => {
+    const { variation_BM } = divergence(inputs.teacher, inputs.studentLogits_BMV, options);
+    return weightsOf(inputs, variation_BM, options.weighting).clone() as tf.Tensor2D;
+  });
+}
+
+function weightsOf(
+  { teacher, mask_BM, weights_BM }: OfsdInputs,
+  variation_BM: tf.Tensor,
+  weighting: OfsdOptions["weighting"],
+): tf.Tensor {
+  const weight_BM = weights_BM ? tf.mul(mask_BM, weights_BM) : mask_BM;
+  if (weighting === "gap") return tf.mul(weight_BM, variation_BM);
+  if (weighting !== "teacher-entropy") return weight_BM;
+  const sureness_BM = tf.sub(1, tf.div(entropy(teacher.logp), Math.log(teacher.logp.shape[2])));
+  return tf.mul(weight_BM, sureness_BM);
 }
 
 /** H = −Σ p log p over the last axis, in nats. */

@@ -2,7 +2,7 @@ import { assertAlmostEquals, assertEquals, assertGreaterOrEqual, assertLess } fr
 import * as tf from "@tensorflow/tfjs";
 import fc from "fast-check";
 import { evaluateLoss } from "../../tests/engines.ts";
-import { hostWeights, ofsdLoss, type OfsdOptions, teacherTargets } from "./ofsd.ts";
+import { hostWeights, ofsdLoss, type OfsdOptions, teacherTargets, tokenWeights } from "./ofsd.ts";
 
 await tf.setBackend("cpu");
 const [B, M, V] = [2, 3, 5];
@@ -94,4 +94,18 @@ Deno.test("teacherTargets() keeps the likeliest entries and the tail as one: pro
 Deno.test("hostWeights() is 1 for what the distributions weigh, and never 0", () => {
   assertEquals(hostWeights("gap", 2, 0.3), [1, 1]);
   assertEquals(hostWeights("return-gap", 1, 0), [0.1]);
+});
+
+Deno.test("tokenWeights() are what ofsdLoss() weighs its tokens by", async () => {
+  const teacher = teacherTargets(tf.log(tf.tensor3d([[[0.9, 0.1], [0.6, 0.4]]])));
+  const studentLogits_BMV = tf.zeros<tf.Rank.R3>([1, 2, 2]);
+  const mask_BM = tf.ones<tf.Rank.R2>([1, 2]);
+  const weights_BM = tf.tensor2d([[1, 0.5]]);
+  for (const weighting of ["position", "teacher-entropy", "gap"] as const) {
+    const inputs = { teacher, studentLogits_BMV, mask_BM, weights_BM };
+    const [a, b] = await tokenWeights(inputs, { ...forward, weighting }).data();
+    const kl = (p: number) => p * Math.log(2 * p) + (1 - p) * Math.log(2 * (1 - p));
+    const loss = await ofsdLoss(inputs, { ...forward, weighting }).loss.data();
+    assertAlmostEquals(loss[0]!, (a! * kl(0.9) + b! * kl(0.6)) / (a! + b!), 1e-6);
+  }
 });

@@ -1,45 +1,18 @@
-/** One self-contained HTML page of a run: results, curves, settings, machine, and a few transcripts. @module */
-import { exists, writeWhole } from "../base/files.ts";
+/** The files that tell people about a run: report.html, which holds all it shows, and the model card. @module */
+import { writeWhole } from "../base/files.ts";
+import { InputError } from "../base/input_error.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
-import { loadTokenizer } from "../model/tokenizer.ts";
-import type { Trajectory } from "../rollout/trajectory.ts";
-import { checkpointNames } from "../run/checkpoint.ts";
-import { loadConfig } from "../run/config.ts";
-import { type MetricsRow, readMetrics } from "../run/metrics.ts";
-import { runPaths } from "../run/run_folder.ts";
-import { learningCurve, renderSvg, searchesAgainstExactMatch } from "./plots.ts";
+import { readEvaluation, runPaths } from "../run/run_folder.ts";
+import { pageHtml } from "./page_html.ts";
+import { runPageData } from "./run_page.ts";
 import { evaluationNotes, evaluationRows, markdownTable } from "./tables.ts";
-import { escapeHtml, transcriptHtml } from "./transcript.ts";
-
-/** The curves that the report shows, where a run has them. */
-const curves = [
-  "loss",
-  "reward",
-  "env/searches_mean",
-  "completions/mean_length",
-  "frac_reward_zero_std",
-  "entropy",
-  "kl",
-  "env/valid_action_ratio",
-  "ofsd/kl",
-  "grad_norm",
-  "sampling/sampling_logp_difference/max",
-];
-
-/** Questions shown after every stage. */
-const transcribedQuestions = 3;
-
-const style =
-  `body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse}td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}pre{background:#f6f6f6;padding:.6rem;overflow:auto;white-space:pre-wrap}
-.curves{display:flex;flex-wrap:wrap;gap:1rem}.prompt{font-weight:600}.model{color:#0a6b2d}.environment{color:#777}`;
 
 /**
- * Writes `report.html` and the model card `README.md` into a run folder, from what stands in it; an unfinished run gets
- * what there is so far.
+ * Writes `report.html` and, of a finished run, the model card `README.md` into a run folder, from what stands in it; an
+ * unfinished run gets what there is so far.
  *
- * @throws {InputError} when the folder holds no run.
+ * @param options.compare Folders of runs whose curves and figures stand beside this one's.
+ * @throws {InputError} when one of the folders holds no run.
  *
  * @example
  * ```ts
@@ -48,90 +21,25 @@ td:first-child,th:first-child{text-align:left}pre{background:#f6f6f6;padding:.6r
  *
  * const folder = await Deno.makeTempDir();
  * await Deno.writeTextFile(`${folder}/config.toml`, 'title = "My run"');
- * await Deno.writeTextFile(`${folder}/environment.json`, "{}");
  * await Deno.writeTextFile(`${folder}/metrics.jsonl`, metricsLine({ step: 1, stage: "sft", loss: 2 }));
  * await writeReport(folder);
- * assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<h1>My run</h1>");
+ * assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "<title>My run</title>");
  * await Deno.remove(folder, { recursive: true });
  * ```
  */
-export async function writeReport(folder: string): Promise<void> {
+export async function writeReport(
+  folder: string,
+  options: { compare?: readonly string[] } = {},
+): Promise<void> {
   const paths = runPaths(folder);
-  const config = await loadConfig(paths.config);
-  const rows = await readMetrics(paths.metrics);
-  const evaluation: Evaluation | undefined = await exists(paths.evaluation)
-    ? JSON.parse(await Deno.readTextFile(paths.evaluation))
-    : undefined;
-  const title = config.title || "A Search-E1 run";
-  const sections = [
-    evaluation ? await resultsSection(evaluation) : "<p>The run is unfinished.</p>",
-    await curvesSection(rows),
-    evaluation ? await transcriptsSection(folder, evaluation) : "",
-    textSection("Settings", await Deno.readTextFile(paths.config)),
-    textSection("Machine and versions", await Deno.readTextFile(paths.environment)),
-  ];
-  await writeWhole(
-    paths.report,
-    `<!doctype html><html lang="en"><meta charset="utf-8"><title>${
-      escapeHtml(title)
-    }</title><style>${style}</style>
-<h1>${escapeHtml(title)}</h1>
-${sections.join("\n")}
-</html>
-`,
-  );
-  if (evaluation) await writeWhole(paths.readme, modelCard(title, evaluation));
-}
-
-async function resultsSection(evaluation: Evaluation): Promise<string> {
-  const [head, ...body] = evaluationRows(evaluation.rows);
-  const cells = (row: string[], tag: string) =>
-    row.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("");
-  return `<h2>Results on held-out questions</h2>
-<table><tr>${cells(head!, "th")}</tr>${body.map((row) => `<tr>${cells(row, "td")}</tr>`).join("")}</table>
-<ul>${evaluationNotes(evaluation).map((note) => `<li>${escapeHtml(note)}</li>`).join("")}</ul>
-${await renderSvg(searchesAgainstExactMatch(evaluation.rows))}`;
-}
-
-async function curvesSection(rows: readonly MetricsRow[]): Promise<string> {
-  const present = curves.filter((metric) => rows.some((row) => Number.isFinite(row[metric])));
-  const svgs: string[] = [];
-  for (const metric of present) svgs.push(await renderSvg(learningCurve(rows, metric)));
-  return `<h2>Learning curves</h2><div class="curves">${svgs.join("")}</div>`;
-}
-
-/** The same held-out questions after every stage, greedy. */
-async function transcriptsSection(folder: string, { rows }: Evaluation): Promise<string> {
-  const newest = (await checkpointNames(folder)).at(-1);
-  const set = rows.at(-1)?.set;
-  if (!newest || !set) return "";
-  const read = (name: string) => Deno.readTextFile(`${folder}/checkpoints/${newest}/${name}`);
-  const tokenizer = loadTokenizer({
-    "tokenizer.json": await read("tokenizer.json"),
-    "tokenizer_config.json": await read("tokenizer_config.json"),
-  });
-  const byStage: [stage: string, lines: string[]][] = [];
-  for (const stage of new Set(rows.map(({ stage }) => stage))) {
-    const text = await Deno.readTextFile(runPaths(folder).stageRollouts(stage, set));
-    byStage.push([stage, text.split("\n", transcribedQuestions)]);
+  const data = await runPageData(folder, options);
+  if (data.state === "new") {
+    throw new InputError(`Cannot report on ${folder}: it holds no run; name a run folder, such as runs/demo`);
   }
-  const questions = Array.from(
-    { length: transcribedQuestions },
-    (_, question) =>
-      byStage.filter(([, lines]) => lines[question]).map(([stage, lines]) =>
-        `<h3>${escapeHtml(stage)}</h3>${
-          transcriptHtml(JSON.parse(lines[question]!) as Trajectory, tokenizer)
-        }`
-      ).join("\n"),
-  );
-  return `<h2>Held-out questions after each stage (${escapeHtml(set)}, greedy)</h2>
-<p><span class="prompt">prompt</span> · <span class="model">the model wrote</span> ·
-<span class="environment">the environment wrote</span></p>
-${questions.join("<hr>")}`;
-}
-
-function textSection(title: string, text: string): string {
-  return `<h2>${title}</h2><pre>${escapeHtml(text)}</pre>`;
+  await writeWhole(paths.report, await pageHtml(data, { live: false }));
+  if (data.state === "finished") {
+    await writeWhole(paths.readme, modelCard(data.title, await readEvaluation(folder)));
+  }
 }
 
 function modelCard(title: string, evaluation: Evaluation): string {

@@ -1,8 +1,13 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { makeRun } from "../../tests/made_run.ts";
+import { exists } from "../base/files.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
+import { runPaths } from "../run/run_folder.ts";
 import { configReference } from "./config_reference.ts";
-import { learningCurve, renderSvg, searchesAgainstExactMatch } from "./plots.ts";
+import { pageHtml, pageScripts } from "./page_html.ts";
+import { writeReport } from "./report.ts";
+import { runPageData } from "./run_page.ts";
 import { studyPage } from "./study.ts";
 import { evaluationNotes, evaluationRows, markdownTable, textTable, wrapped } from "./tables.ts";
 import { stretches, transcriptHtml, transcriptText } from "./transcript.ts";
@@ -85,16 +90,52 @@ Deno.test("transcriptHtml() escapes what models write", () => {
   assert(!html.includes("<script>"));
 });
 
-Deno.test("renderSvg() draws the curves and the stage path without a browser", async () => {
-  const rows = [1, 2, 3].map((step) => ({
-    step,
-    stage: step < 3 ? "sft" : "grpo-1",
-    loss: step === 2 ? NaN : 1 / step,
+Deno.test("writeReport() writes one page that needs no other file, and the model card", async () => {
+  const folder = await Deno.makeTempDir();
+  await makeRun(folder);
+  await writeReport(folder);
+  const { report, readme } = runPaths(folder);
+  const html = await Deno.readTextFile(report);
+  assertStringIncludes(html, "<title>Made run</title>");
+  assertStringIncludes(html, "connect-src 'none'");
+  assertStringIncludes(html, "<td>grpo-2 · real · greedy</td>");
+  // What a model writes ends no script: two of JSON, Vega, and the page's own.
+  const scripts = [...html.matchAll(/<script([^>]*)>([^]*?)<\/script>/g)];
+  assertEquals(html.match(/<\/script/gi)!.length, 3 + pageScripts.length);
+  assertEquals(scripts.length, 3 + pageScripts.length);
+  const data = scripts.find(([, attributes]) => attributes!.includes('id="data"'))![2]!;
+  assertEquals(JSON.parse(data), JSON.parse(JSON.stringify(await runPageData(folder))));
+  const themes = scripts.find(([, attributes]) => attributes!.includes('id="themes"'))![2]!;
+  assertEquals(Object.keys(JSON.parse(themes)), ["light", "dark"]);
+  const page = html.replace(/<script[^]*?<\/script>/g, "");
+  assertEquals(page.match(/\b(src|href)=|@import|url\(/g), null);
+  assertStringIncludes(await Deno.readTextFile(readme), "# Made run");
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("writeReport() reports on an unfinished run without a model card, and refuses a folder without a run", async () => {
+  const folder = await Deno.makeTempDir();
+  await makeRun(folder, { stagesDone: 1 });
+  await writeReport(folder);
+  const { report, readme } = runPaths(folder);
+  assertEquals([await exists(report), await exists(readme)], [true, false]);
+  await Deno.remove(folder, { recursive: true });
+  await assertRejects(() => writeReport(folder), Error, `Cannot report on ${folder}: it holds no run`);
+});
+
+Deno.test("pageHtml() allows its own scripts by their hashes and no others", async () => {
+  const html = await pageHtml(undefined, { live: true });
+  assertStringIncludes(html, "connect-src 'self'");
+  assert(!html.includes('id="data"'));
+  const code = [...html.matchAll(/<script(?: type="module")?>([^]*?)<\/script>/g)].map(([, text]) => text!);
+  assertEquals(code.length, 1 + pageScripts.length);
+  const policy = html.match(/script-src ([^;]+);/)![1]!.split(" ");
+  const hashes = await Promise.all(code.map(async (text) => {
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+    return `'sha256-${new Uint8Array(digest).toBase64()}'`;
   }));
-  const curve = await renderSvg(learningCurve(rows, "loss"));
-  assert(curve.startsWith("<svg ") && curve.includes("grpo-1"));
-  const path = await renderSvg(searchesAgainstExactMatch(evaluationWith(2.4, 1.6).rows));
-  assert(path.includes("ofsd-1") && path.includes("real, greedy"));
+  assertEquals(policy, ["'unsafe-eval'", ...hashes]);
+  for (const text of code.slice(1)) assert(!/^\s*import\b/m.test(text), "a module script imports");
 });
 
 Deno.test("evaluationRows() and evaluationNotes() say what was measured", () => {

@@ -135,7 +135,7 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
     state.compute.trained += tokensOf(trajectories) * settings.num_iterations;
     time.train = performance.now() - trainStarted;
 
-    await writeRollouts(run.folder, state.step + 1, all);
+    await writeRollouts(run.folder, state.step + 1, all, tasks.map(({ question }) => question));
     await finishStep(run, stage, settings.steps, trainer.optimizer, {
       ...rewardMetrics(all),
       ...rolloutMetrics(all),

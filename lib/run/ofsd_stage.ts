@@ -5,7 +5,6 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { writeWhole } from "../base/files.ts";
 import { randomStream } from "../base/random.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { mean } from "../learn/advantage.ts";
@@ -14,6 +13,7 @@ import { hostWeights, ofsdLoss, type OfsdOptions } from "../learn/ofsd.ts";
 import { privilegedBlock, privilegedPair, queryMask, shownSiblings } from "../learn/privileged_context.ts";
 import { learningRate } from "../learn/schedule.ts";
 import { chooseSiblings, type SiblingPair } from "../learn/siblings.ts";
+import { tokenDivergence } from "../learn/token_divergence.ts";
 import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
 import { initAdapter, mergeAdapter } from "../model/adapter.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
@@ -21,7 +21,7 @@ import { modelLogits } from "../model/scoring.ts";
 import type { Task } from "../world/question_set.ts";
 import { rolloutGroups, trainTasks } from "./grpo_stage.ts";
 import { agentOptions, finishStep, frozenPolicy, type Run, stopWhenAsked } from "./run.ts";
-import { runPaths, writeStageRollouts } from "./run_folder.ts";
+import { runPaths, writeJsonLines, writeStageRollouts, writeTokenDivergences } from "./run_folder.ts";
 import { crossEntropyLoss, drawBatch, packedInputs } from "./sft_stage.ts";
 import { type OfsdSettings, ofsdSettings, type Stage } from "./stages.ts";
 
@@ -87,6 +87,10 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
   const loss = settings.arm === "rejection-sft"
     ? crossEntropyLoss(run.policy.config)
     : distillationLoss(run.policy.config, lossOptions(settings));
+  const record = settings.arm === "rejection-sft"
+    ? () => Promise.resolve()
+    : (when: "before" | "after") => recordDivergence(run, stage, settings, when, teacher, pairs, blocks);
+  if (state.stageStep === 0) await record("before");
 
   while (state.stageStep < total) {
     const started = performance.now();
@@ -116,6 +120,7 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       step_time: (performance.now() - started) / 1000,
     });
   }
+  await record("after");
   if (run.policy.adapter && settings.merge) {
     const { config: modelConfig, weights, adapter } = run.policy;
     run.policy.weights = mergeAdapter(modelConfig, weights, adapter);
@@ -141,12 +146,14 @@ async function siblingPairs(run: Run, stage: Stage, settings: OfsdSettings): Pro
     text: `${stage.name}: ${tasks.length} questions × ${settings.samples} roll-outs of its own`,
   });
   const groups = await rolloutGroups(run, stage, tasks, settings.samples, { generate: 0, search: 0 });
-  await writeStageRollouts(run.folder, stage.name, "own", groups.flat());
+  const questions = tasks.map(({ question }) => question);
+  await writeStageRollouts(run.folder, stage.name, "own", groups.flat(), questions);
   const { pairs, counts } = chooseSiblings(groups, {
     pairsPerQuestion: settings.pairs_per_question,
     sameSearchesMoreTokens: settings.same_searches_more_tokens,
   });
-  await writeWhole(path, pairs.map((pair) => JSON.stringify(pair) + "\n").join(""));
+  const answersOf = new Map(questions.map(({ id, answers }) => [id, answers]));
+  await writeJsonLines(path, pairs.map((pair) => ({ ...pair, answers: answersOf.get(pair.questionId) })));
   run.onProgress({
     kind: "note",
     text:
@@ -156,6 +163,50 @@ async function siblingPairs(run: Run, stage: Stage, settings: OfsdSettings): Pro
       `roll-out, ${counts.notWorse} roll-outs as good as the sibling, ${counts.overLimit} beyond the limit`,
   });
   return pairs;
+}
+
+/** Pairs of a stage whose token-level KL is recorded for people to look at. */
+const recordedPairs = 32;
+
+/** Records the token-level KL of some pairs, evenly spread, with the student as it is now. */
+async function recordDivergence(
+  run: Run,
+  stage: Stage,
+  settings: OfsdSettings,
+  when: "before" | "after",
+  teacher: Policy,
+  pairs: readonly SiblingPair[],
+  blocks: readonly number[][],
+): Promise<void> {
+  const every = Math.ceil(pairs.length / recordedPairs);
+  const shown = pairs.map(({ student }, i) => ({ student, block: blocks[i]! })).filter((_, i) =>
+    i % every === 0
+  );
+  const divergences = await tokenDivergence(
+    teacher,
+    run.policy,
+    shown.map(({ student, block }) => privilegedPair(student, block)),
+    {
+      direction: settings.direction,
+      jsdBeta: settings.jsd_beta,
+      teacherTemperature: settings.teacher_temperature,
+      batch: Math.min(run.config.engine.micro_batch, recordedPairs),
+    },
+  );
+  await writeTokenDivergences(
+    run.folder,
+    stage.name,
+    when,
+    shown.map(({ student: { questionId, member, tokens, promptLength, mask }, block }, i) => ({
+      questionId,
+      member,
+      tokens,
+      promptLength,
+      mask,
+      block,
+      ...divergences[i]!,
+    })),
+  );
 }
 
 /** The ids of the block that each pair's teacher reads. */

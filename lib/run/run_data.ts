@@ -38,9 +38,19 @@ export interface RunData {
 }
 
 /**
- * Loads or builds what the config names.
+ * Loads or builds what the config names: questions with their search tools, and demonstrations.
  *
  * @throws {InputError} for a file that is missing or malformed.
+ *
+ * @example
+ * ```ts
+ * import { openRunData, parseConfig } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const world = "world = { countries = 12, cities = 16, airports = 16, hop_shares = [1, 0, 0] }";
+ * const data = await openRunData(parseConfig(`${world}\nevaluate = { n = 5, validation_n = 5 }`, "example"));
+ * assertEquals(data.heldout.map(({ name, questions }) => [name, questions.length]), [["alternate", 5], ["real", 5]]);
+ * ```
  */
 export function openRunData(config: Config): Promise<RunData> {
   return config.world.kind === "atlas" ? Promise.resolve(atlasData(config)) : filesData(config);

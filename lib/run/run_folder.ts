@@ -11,7 +11,9 @@
 import { exists, writeWhole } from "../base/files.ts";
 import { InputError } from "../base/input_error.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
+import type { TokenDivergence } from "../learn/token_divergence.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
+import type { Question } from "../world/question.ts";
 import { type Config, configToToml, loadConfig } from "./config.ts";
 import { eventFileName } from "./tensorboard.ts";
 
@@ -139,14 +141,17 @@ export async function describeRun(folder: string, config: Config, environment: E
   await writeWhole(paths.config, configToToml(config));
 }
 
+/** A line of a file of roll-outs: a trajectory, and the gold answers of its question for those who read it. */
+export type RecordedTrajectory = Trajectory & { answers: readonly string[] };
+
 /** Writes the roll-outs of a step, one trajectory a line. */
 export async function writeRollouts(
   folder: string,
   step: number,
   trajectories: readonly Trajectory[],
+  questions: readonly Question[],
 ): Promise<void> {
-  const lines = trajectories.map((trajectory) => JSON.stringify(trajectory) + "\n");
-  await writeWhole(runPaths(folder).rollouts(step), lines.join(""));
+  await writeJsonLines(runPaths(folder).rollouts(step), recorded(trajectories, questions));
 }
 
 /** Writes roll-outs of a whole stage, one trajectory a line: of a held-out set by its name, or OFSD's `own`. */
@@ -155,9 +160,43 @@ export async function writeStageRollouts(
   stage: string,
   what: string,
   trajectories: readonly Trajectory[],
+  questions: readonly Question[],
 ): Promise<void> {
-  const lines = trajectories.map((trajectory) => JSON.stringify(trajectory) + "\n");
-  await writeWhole(runPaths(folder).stageRollouts(stage, what), lines.join(""));
+  await writeJsonLines(runPaths(folder).stageRollouts(stage, what), recorded(trajectories, questions));
+}
+
+function recorded(trajectories: readonly Trajectory[], questions: readonly Question[]): RecordedTrajectory[] {
+  const answersOf = new Map(questions.map(({ id, answers }) => [id, answers]));
+  return trajectories.map((trajectory) => ({
+    ...trajectory,
+    answers: answersOf.get(trajectory.questionId) ?? [],
+  }));
+}
+
+/** Token-level KL over one student trajectory, as `rollouts/STAGE_kl_before.jsonl` and `…_kl_after.jsonl` hold it. */
+export interface RecordedDivergence extends TokenDivergence {
+  questionId: string;
+  member: number;
+  tokens: number[];
+  promptLength: number;
+  mask: number[];
+  /** Ids of the privileged block that the teacher read. */
+  block: number[];
+}
+
+/** Writes the token-level KL of a stage's examples, with the student as the stage found it or left it. */
+export async function writeTokenDivergences(
+  folder: string,
+  stage: string,
+  when: "before" | "after",
+  divergences: readonly RecordedDivergence[],
+): Promise<void> {
+  await writeJsonLines(runPaths(folder).stageRollouts(stage, `kl_${when}`), divergences);
+}
+
+/** Writes values as JSON lines. */
+export async function writeJsonLines(path: string, values: readonly unknown[]): Promise<void> {
+  await writeWhole(path, values.map((value) => JSON.stringify(value) + "\n").join(""));
 }
 
 /** Writes `evaluation.json`. */

@@ -205,7 +205,7 @@ async function measureHeldout(run: Run, stage: Stage): Promise<void> {
       const { measured, trajectories } = await measure(run, set, decoding);
       rows.push({ stage: stage.name, set: set.name, decoding, ...measured });
       if (decoding === "greedy") {
-        await writeStageRollouts(run.folder, stage.name, set.name, trajectories);
+        await writeStageRollouts(run.folder, stage.name, set.name, trajectories, set.questions);
       }
     }
   }
