@@ -99,5 +99,8 @@ export function adamwStep(
  * ```
  */
 export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
-  return tf.tidy(() => tf.sqrt(tf.addN(tensors.map((tensor) => tf.sum(tf.square(tensor)))))) as tf.Scalar;
+  // Stacked, since the WebGPU kernel of tfjs 4.22 that adds many tensors at once fails, silently, for more than seven.
+  return tf.tidy(() =>
+    tf.sqrt(tf.sum(tf.stack(tensors.map((tensor) => tf.sum(tf.square(tensor))))))
+  ) as tf.Scalar;
 }

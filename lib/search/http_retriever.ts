@@ -20,6 +20,8 @@ export interface HttpRetrieverOptions {
 
 /** Seconds before the first retry; each next one waits twice as long. */
 const firstWait = 0.2;
+/** Most queries of one call; a step of many roll-outs asks in several. */
+const queriesPerCall = 512;
 
 /**
  * A retriever that asks a server.
@@ -65,7 +67,14 @@ export function createHttpRetriever(options: HttpRetrieverOptions): Retriever {
   }
 
   async function search(queries: readonly string[], topK: number): Promise<Hit[][]> {
-    if (queries.length === 0) return [];
+    const hits: Hit[][] = [];
+    for (let start = 0; start < queries.length; start += queriesPerCall) {
+      hits.push(...await searchOnce(queries.slice(start, start + queriesPerCall), topK));
+    }
+    return hits;
+  }
+
+  async function searchOnce(queries: readonly string[], topK: number): Promise<Hit[][]> {
     const answer = await call(queries, topK);
     const result = (answer as { result?: unknown } | null)?.result;
     if (!Array.isArray(result) || result.length !== queries.length || !result.every(Array.isArray)) {

@@ -46,6 +46,20 @@ Deno.test("createHttpRetriever() asks nothing for no queries", async () => {
   assertEquals(await createHttpRetriever({ url: "http://127.0.0.1:9" }).search([], 3), []);
 });
 
+Deno.test("createHttpRetriever() asks for many queries in several calls, and keeps their order", async () => {
+  const queries = Array.from({ length: 1100 }, (_, i) => `query ${i}`);
+  const sizes: number[] = [];
+  await served(async (request) => {
+    const { queries } = await request.json();
+    sizes.push(queries.length);
+    return Response.json({ result: queries.map((contents: string) => [{ id: contents, contents }]) });
+  }, async (url) => {
+    const hits = await createHttpRetriever({ url }).search(queries, 1);
+    assertEquals(hits.map(([hit]) => hit!.document.id), queries);
+    assertEquals(sizes, [512, 512, 76]);
+  });
+});
+
 Deno.test("createHttpRetriever() tries again after a status of 500 and above", async () => {
   await served(
     (_, call) => call < 3 ? new Response("busy", { status: 503 }) : Response.json({ result: [[tokyo]] }),
