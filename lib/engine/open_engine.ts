@@ -6,6 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { InputError, nearestName } from "../base/input_error.ts";
 import { type CompiledStep, type Engine, type EngineName, engineNames } from "./engine.ts";
+import { setHostThreads } from "./host_threads.ts";
 import { loadFirstLibrary } from "./load_library.ts";
 import { openTensorflowBackend } from "./tensorflow_backend.ts";
 import { plainStep, tracedStep } from "./traced_function.ts";
@@ -19,7 +20,10 @@ export { engineNames } from "./engine.ts";
 export interface OpenEngineOptions {
   /** Which engine; `auto` is the first of tensorflow, webgpu on a hardware adapter, wasm, cpu that can be opened. */
   engine?: EngineName | "auto";
-  /** How many threads compute (tensorflow only); 0, the default, is all cores. The first engine of a process decides. */
+  /**
+   * How many threads compute: on tensorflow all operations, where the first engine of a process decides; on wasm
+   * generation alone. 0, the default, is all cores.
+   */
   threads?: number;
 }
 
@@ -84,6 +88,7 @@ async function open(
       if (threads !== undefined && count !== threads) {
         notes.push(`${threads} threads are not used: this process computes with ${count} already`);
       }
+      setHostThreads(backend.isUsingGpuDevice ? 0 : count);
       const device = backend.isUsingGpuDevice ? backend.binding.deviceName.split("device:")[1]! : processor;
       const version = `libtensorflow ${loaded.version}`;
       return engineOf(name, device, count, version, notes, (...step) => tracedStep(backend, ...step));
@@ -98,7 +103,9 @@ async function open(
       await import("@tensorflow/tfjs-backend-wasm");
       await useBackend(name);
       await registerWasmKernels();
-      return engineOf(name, processor, 1, `tfjs ${tf.version.tfjs}`, notes, plainStep);
+      const count = threads ?? navigator.hardwareConcurrency;
+      setHostThreads(count);
+      return engineOf(name, processor, count, `tfjs ${tf.version.tfjs}`, notes, plainStep);
     }
     case "cpu":
       await useBackend(name);

@@ -20,7 +20,7 @@ async function withoutLibtensorflow(body: () => Promise<void>): Promise<void> {
 
 for (const name of ["wasm", "cpu"] as const) {
   Deno.test(`openEngine() opens ${name}, sets tfjs's backend and says so in one line`, async () => {
-    const engine = await openEngine({ engine: name });
+    const engine = await openEngine({ engine: name, threads: 1 });
     assertEquals([engine.name, engine.threads, tf.getBackend()], [name, 1, name]);
     assertMatch(engine.report, new RegExp(`^${name} on \\w+ CPU, 1 thread, tfjs [\\d.]+$`));
     const product = tf.tidy(() => tf.matMul(tf.ones([2, 3]), tf.ones([3, 2])));

@@ -89,9 +89,16 @@ function replaceGather(): void {
         { name: "Tindices", type: TF_ATTR_TYPE, value: backend.getDTypeInteger(indices.dtype) },
         { name: "Taxis", type: TF_ATTR_TYPE, value: backend.getDTypeInteger("int32") },
       ];
-      const out = backend.executeSingleOutput("GatherV2", attributes, [x, indices, axisTensor]);
-      axisTensor.dispose();
-      return out;
+      try {
+        return backend.executeSingleOutput("GatherV2", attributes, [x, indices, axisTensor]);
+      } catch (error) {
+        // "indices[0] = 100 is not in [0, 2)", in tfjs-node's words.
+        const [, index, size] = /= (-?\d+) is not in \[0, (\d+)\)/.exec(String(error)) ?? [];
+        if (index === undefined) throw error;
+        throw new Error(`GatherV2: the index value ${index} is not in [0, ${Number(size) - 1}]`);
+      } finally {
+        axisTensor.dispose();
+      }
     },
   });
 }

@@ -4,12 +4,10 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { causalAttention, causalMask } from "./attention.ts";
 import {
-  type Attention,
   type BlockTensors,
   blockTensors,
-  causalAttention,
-  causalMask,
   decoderBlock,
   headWidth,
   outputName,
@@ -21,6 +19,7 @@ import {
   appendColumns,
   appendKeyValues,
   attentionWithPast,
+  type CachedAttention,
   columnsOf,
   disposeCache,
   gatherCache,
@@ -138,7 +137,8 @@ function prefillPart(
       visible: newest,
       attention: before
         ? attentionWithPast(before.layers[layer]!, before.mask_B11C, causal_TT)
-        : causalAttention(causal_TT),
+        : (q_BKGD, { k_BKDC, v_BKCD }) =>
+          causalAttention(causal_TT)(q_BKGD, tf.transpose(k_BKDC, [0, 1, 3, 2]), v_BKCD),
     }));
     const lastRows = chunks.map(({ tokens }, row) => row * T + tokens.length - 1);
     const last_BD = tf.gather(x_ND, tf.tensor1d(lastRows, "int32"));
@@ -175,7 +175,7 @@ export function decode(
 }
 
 /** What a block's queries see beside the past, and how they attend to both. */
-type Look = (layer: number, newest: KeyValues) => { visible: KeyValues; attention: Attention };
+type Look = (layer: number, newest: KeyValues) => { visible: KeyValues; attention: CachedAttention };
 
 /**
  * All blocks over [B, T] tokens at positions [B, T] or [T]: hidden states [N, D] before the final norm, and each block's
@@ -194,10 +194,13 @@ function runBlocks(
   blocks.forEach((block, layer) => {
     const done = tidyObject(() => {
       let visible: KeyValues | undefined;
-      const next_ND = decoderBlock(config, block, x_ND, [B, T], rotation, (q_BKGD, k_BKDC, v_BKCD) => {
+      const next_ND = decoderBlock(config, block, x_ND, [B, T], rotation, (q_BKGD, k_BKTD, v_BKCD) => {
+        const [, K, , Dh] = k_BKTD.shape as [number, number, number, number];
+        // With one token a row, swapping its two last axes moves nothing.
+        const k_BKDC = T === 1 ? tf.reshape(k_BKTD, [B, K, Dh, 1]) : tf.transpose(k_BKTD, [0, 1, 3, 2]);
         const seen = look(layer, { k_BKDC, v_BKCD });
         visible = seen.visible;
-        return seen.attention(q_BKGD, visible.k_BKDC, visible.v_BKCD);
+        return seen.attention(q_BKGD, visible);
       });
       return { next_ND, visible: visible! };
     });

@@ -11,6 +11,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { randomStream } from "../base/random.ts";
+import { type Attention, causalAttention, causalMask } from "./attention.ts";
 import { gatherRows, linear, rmsNorm, rotate, type Rotation, swiGlu } from "./layer_ops.ts";
 import type { Adapter, ModelConfig, Weights } from "./policy.ts";
 
@@ -190,12 +191,6 @@ export function effectiveWeight(
   return tf.add(base, tf.matMul(tf.mul(b, adapter.alpha / adapter.rank), a));
 }
 
-/**
- * How a block attends: queries [B, K, G·T, Dh] (already scaled; row g·T + t is query t of head g of the group), new keys
- * [B, K, Dh, T] and values [B, K, T, Dh] → [B, K, G·T, Dh].
- */
-export type Attention = (q_BKGD: tf.Tensor, k_BKDT: tf.Tensor, v_BKTD: tf.Tensor) => tf.Tensor;
-
 /** One block: x + attention(norm(x)), then x + feed-forward(norm(x)). x is [N, D]. */
 export function decoderBlock(
   config: ModelConfig,
@@ -215,10 +210,9 @@ export function decoderBlock(
     : tf.transpose(tf.reshape(qkv, [B, T, H + 2 * K, Dh]), [0, 2, 1, 3]);
   const [qk, v_BKTD] = tf.split(heads, [H + K, K], 1) as [tf.Tensor, tf.Tensor];
   const [q, k_BKTD] = tf.split(rotate(qk, rotation), [H, K], 1) as [tf.Tensor, tf.Tensor];
-  const k_BKDT = one ? tf.reshape(k_BKTD, [B, K, Dh, 1]) : tf.transpose(k_BKTD, [0, 1, 3, 2]);
   // Query heads of one group stand next to each other: grouping them is a reshape, and keys are never repeated.
   const grouped = H === K ? q : tf.reshape(q, [B, K, (H / K) * T, Dh]);
-  const context = attention(grouped, k_BKDT, v_BKTD);
+  const context = attention(grouped, k_BKTD, v_BKTD);
   const byToken = one ? context : tf.transpose(tf.reshape(context, [B, H, T, Dh]), [0, 2, 1, 3]);
   const attended_ND = linear(tf.reshape(byToken, [B * T, H * Dh]), block.output, block.outputBias);
   const residual_ND = tf.add(x_ND, attended_ND);
@@ -226,30 +220,6 @@ export function decoderBlock(
     linear(rmsNorm(residual_ND, block.feedForwardNorm, config.rms_norm_eps), block.gateUp),
   );
   return tf.add(residual_ND, linear(inner_NF, block.down));
-}
-
-/**
- * Attention of T tokens to themselves and those before them in their row.
- *
- * @param causal_TT What is added to the scores: 0 where column ≤ row, else −1e9.
- */
-export function causalAttention(causal_TT: tf.Tensor): Attention {
-  const T = causal_TT.shape[0]!;
-  return (q_BKGD, k_BKDT, v_BKTD) => {
-    const [B, K, GT] = q_BKGD.shape as [number, number, number, number];
-    const scores = tf.reshape(tf.matMul(q_BKGD, k_BKDT), [B, (K * GT) / T, T, T]);
-    const probabilities = tf.softmax(tf.add(scores, causal_TT));
-    return tf.matMul(tf.reshape(probabilities, [B, K, GT, T]), v_BKTD);
-  };
-}
-
-/** 0 where column ≤ row, else −1e9: [T, T], float32. */
-export function causalMask(T: number): tf.Tensor2D {
-  return tf.tidy(() => {
-    const index_T = tf.range(0, T, 1, "float32");
-    const later_TT = tf.greater(tf.reshape(index_T, [1, T]), tf.reshape(index_T, [T, 1]));
-    return tf.mul(tf.cast(later_TT, "float32"), -1e9) as tf.Tensor2D;
-  });
 }
 
 /** Host arrays of a rotation. */

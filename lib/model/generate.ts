@@ -18,6 +18,7 @@ import {
   type KvCache,
   tidyObject,
 } from "./kv_cache.ts";
+import { generateOnHost } from "./host_generate.ts";
 import type { Policy } from "./policy.ts";
 import { type CachedContexts, differentChunks, planBatches, type PrefixCache } from "./prefix_cache.ts";
 import { sampleToken } from "./sampling.ts";
@@ -34,7 +35,7 @@ export interface GenerateOptions {
   stopStrings: readonly string[];
   /** The stream of uniforms in [0, 1) of a row: one is drawn for every token, none when greedy. */
   random: (row: number) => () => number;
-  /** Rows that go through the model together at most; 64 when left out. */
+  /** Rows that go through the model together at most; 64 when left out. Another row enters where one has ended. */
   maxBatch?: number;
   /** Keeps what the contexts left in the KV cache, for a later call whose contexts begin with them. */
   prefixCache?: PrefixCache;
@@ -96,6 +97,8 @@ export async function generate(
   if (options.maxNewTokens === 0 || contexts.length === 0) return results;
   const { maxBatch = 64, prefixCache, temperature } = options;
   const longest = Math.max(...contexts.map((context) => context.length));
+  const sinks = results.map((result, row) => sinkOf(policy, result, row, options));
+  if (await generateOnHost(policy, contexts, longest + options.maxNewTokens, sinks, options)) return results;
   const decoder = openDecoder(policy, longest + options.maxNewTokens);
   const seen: CachedContexts[] = [];
   try {
@@ -107,7 +110,7 @@ export async function generate(
       first.p_BV.dispose();
       const cache = gatherCache(first.cache, places);
       if (!prefixCache) disposeCache(seen.pop()!.cache);
-      await continueRows(policy, decoder, { cache, p_UV, places }, rows, contexts, results, options);
+      await continueRows(decoder, { cache, p_UV, places }, rows, contexts, results, sinks, temperature);
     }
     prefixCache?.replace(policy, seen.splice(0));
   } finally {
@@ -117,20 +120,42 @@ export async function generate(
   return results;
 }
 
+/** Takes the distribution of a row's next token, draws the token and notes it; returns it unless the row has ended. */
+export type Sink = (probabilities: Float32Array) => number | undefined;
+
+function sinkOf(
+  { config, tokenizer }: Policy,
+  result: Generated,
+  row: number,
+  options: GenerateOptions,
+): Sink {
+  const endTokens = [config.eos_token_id ?? [], tokenizer.eosTokenId ?? []].flat();
+  const completesStop = stopMatcher(tokenizer, options.stopStrings);
+  const stream = options.random(row);
+  return (probabilities) => {
+    const uniform = options.temperature === 0 ? 0 : stream();
+    const token = sampleToken(probabilities, uniform, options);
+    result.tokens.push(token);
+    result.logprobs.push(Math.log(probabilities[token]!));
+    options.onToken?.(row, token);
+    if (endTokens.includes(token)) result.stopped = "eos";
+    else if (completesStop(result.tokens)) result.stopped = "stop";
+    else if (result.tokens.length < options.maxNewTokens) return token;
+    return undefined;
+  };
+}
+
 /** Samples a token for every row, feeds it back, and so on until all have ended. Owns and frees the cache. */
 async function continueRows(
-  { config, tokenizer }: Policy,
   decoder: DecoderTensors,
   start: { cache: KvCache; p_UV: Float32Array; places: readonly number[] },
   rows: readonly number[],
   contexts: readonly (readonly number[])[],
   results: Generated[],
-  options: GenerateOptions,
+  sinks: readonly Sink[],
+  temperature: number,
 ): Promise<void> {
-  const V = config.vocab_size;
-  const endTokens = new Set([config.eos_token_id ?? [], tokenizer.eosTokenId ?? []].flat());
-  const completesStop = stopMatcher(tokenizer, options.stopStrings);
-  const streams = new Map(rows.map((row) => [row, options.random(row)]));
+  const V = decoder.config.vocab_size;
   const live = new Set(rows);
   let inBatch = [...rows];
   let { cache } = start;
@@ -138,18 +163,6 @@ async function continueRows(
   let p = start.p_UV;
   let distribution: (i: number) => number = (i) => start.places[i]!;
 
-  const sampleRow = (row: number, probabilities: Float32Array) => {
-    const result = results[row]!;
-    const uniform = options.temperature === 0 ? 0 : streams.get(row)!();
-    const token = sampleToken(probabilities, uniform, options);
-    result.tokens.push(token);
-    result.logprobs.push(Math.log(probabilities[token]!));
-    options.onToken?.(row, token);
-    if (endTokens.has(token)) result.stopped = "eos";
-    else if (completesStop(result.tokens)) result.stopped = "stop";
-    else if (result.tokens.length < options.maxNewTokens) return;
-    live.delete(row);
-  };
   const merge = () => {
     if (!recent) return;
     const merged = tidyObject(() =>
@@ -164,7 +177,7 @@ async function continueRows(
     for (let count = 1;; count++) {
       inBatch.forEach((row, i) => {
         const at = distribution(i) * V;
-        if (live.has(row)) sampleRow(row, p.subarray(at, at + V));
+        if (live.has(row) && sinks[row]!(p.subarray(at, at + V)) === undefined) live.delete(row);
       });
       if (live.size === 0) return;
       // Engines may answer without leaving the microtask queue; timers and signals run only between macrotasks.
@@ -183,7 +196,7 @@ async function continueRows(
         inBatch.map((row) => contexts[row]!.length + results[row]!.tokens.length - 1),
         cache,
         recent,
-        options.temperature,
+        temperature,
       );
       if (recent) disposeLayers(recent);
       recent = step.recent;

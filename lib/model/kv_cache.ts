@@ -5,7 +5,6 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { Attention } from "./decoder.ts";
 
 /** Keys (stored transposed: the product with the queries then runs along rows of memory) and values of one block. */
 export interface KeyValues {
@@ -14,6 +13,9 @@ export interface KeyValues {
   /** [B, K, C, Dh], float32. */
   v_BKCD: tf.Tensor;
 }
+
+/** Attention of queries [B, K, G·T, Dh] to keys and values that are kept: [B, K, G·T, Dh]. */
+export type CachedAttention = (q_BKGD: tf.Tensor, visible: KeyValues) => tf.Tensor;
 
 /** Keys and values of all blocks, and which columns each row may see. */
 export interface KvCache {
@@ -105,8 +107,8 @@ export function attentionWithPast(
   past: KeyValues,
   mask_B11C: tf.Tensor,
   causal_TT: tf.Tensor | undefined,
-): Attention {
-  return (q_BKGD, k_BKDT, v_BKTD) => {
+): CachedAttention {
+  return (q_BKGD, { k_BKDC: k_BKDT, v_BKCD: v_BKTD }) => {
     const [columns, n] = [past.k_BKDC.shape[3]!, k_BKDT.shape[3]!];
     const [B, K, GT] = q_BKGD.shape as [number, number, number];
     const pastScores = tf.add(tf.matMul(q_BKGD, past.k_BKDC), mask_B11C);

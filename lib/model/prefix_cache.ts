@@ -5,6 +5,7 @@
  * @module
  */
 import type { Chunk } from "./decode_steps.ts";
+import type { HostCache } from "./host_generate.ts";
 import { disposeCache, type KvCache } from "./kv_cache.ts";
 import type { Policy } from "./policy.ts";
 
@@ -54,15 +55,18 @@ interface Prefix {
  * ```
  */
 export class PrefixCache {
+  /** What the kit's own decoder keeps, where it generates. */
+  host: HostCache | undefined;
   #entries: CachedContexts[] = [];
   #stamp = "";
+
+  /** @param positions The longest context that is to come, with what is written after it, in tokens. */
+  constructor(readonly positions = 0) {}
 
   /** For each context the longest cached one that it goes beyond, if there is one. */
   find(policy: Policy, contexts: readonly (readonly number[])[]): (Prefix | undefined)[] {
     if (this.#entries.length > 0 && this.#stamp !== stampOf(policy)) {
-      throw new Error(
-        "Cannot use this prefix cache: it was made with other weights; close it and open a new one",
-      );
+      throw otherWeights();
     }
     return contexts.map((context) => this.#longest(context));
   }
@@ -91,6 +95,8 @@ export class PrefixCache {
   close(): void {
     this.#entries.forEach(({ cache }) => disposeCache(cache));
     this.#entries = [];
+    this.host?.decoder.dispose();
+    this.host = undefined;
   }
 }
 
@@ -139,8 +145,15 @@ export function differentChunks(
   };
 }
 
+/** Says that a cache does not fit the policy. */
+export function otherWeights(): Error {
+  return new Error(
+    "Cannot use this prefix cache: it was made with other weights; close it and open a new one",
+  );
+}
+
 /** Tells weights from later ones: training replaces every tensor that it trains. */
-function stampOf({ weights, adapter }: Policy): string {
+export function stampOf({ weights, adapter }: Policy): string {
   return [weights, adapter?.weights ?? {}].map((record) => Object.values(record).map(({ id }) => id).join())
     .join("|");
 }

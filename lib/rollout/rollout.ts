@@ -106,7 +106,7 @@ export async function rollout(
   });
 
   // A turn goes on from what the last one left in the KV cache.
-  const prefixCache = new PrefixCache();
+  const prefixCache = new PrefixCache(agent.maxContextTokens);
   try {
     let active = trajectories.map((_, row) => row);
     for (let turn = 0; turn <= agent.maxTurns && active.length > 0; turn++) {

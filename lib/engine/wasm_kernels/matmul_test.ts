@@ -3,7 +3,6 @@ import * as tf from "@tensorflow/tfjs";
 import "@tensorflow/tfjs-backend-wasm";
 import fc from "fast-check";
 import { randomStream } from "../../base/random.ts";
-import { buildKernels } from "./build.ts";
 import { registerWasmKernels } from "./register.ts";
 
 async function useWasm(): Promise<void> {
@@ -226,8 +225,4 @@ Deno.test("registerWasmKernels() can be called again", async () => {
 Deno.test("registerWasmKernels() refuses another backend", async () => {
   await tf.setBackend("cpu");
   await assertRejects(() => registerWasmKernels(), Error, 'backend "cpu"');
-});
-
-Deno.test("buildKernels() gives the bytes of the checked-in module", async () => {
-  assertEquals(await buildKernels(), await Deno.readFile(new URL("./kernels.wasm", import.meta.url)));
 });

@@ -1,0 +1,166 @@
+/** The kit's own decoder: the numbers of tfjs's, and the same bits in any company. */
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import * as tf from "@tensorflow/tfjs";
+import { tinyPolicy } from "../../tests/tiny_policy.ts";
+import { randomStream } from "../base/random.ts";
+import { openEngine } from "../engine/open_engine.ts";
+import { initAdapter } from "./adapter.ts";
+import { hiddenStates, outputLogits } from "./decoder.ts";
+import { generate } from "./generate.ts";
+import { HostDecoder, hostSlots, type Item } from "./host_decoder.ts";
+import type { ModelConfig, Policy } from "./policy.ts";
+import { PrefixCache } from "./prefix_cache.ts";
+
+const tokensOf = (row: number, length: number) => {
+  const random = randomStream("host", row);
+  return Array.from({ length }, () => Math.floor(random() * 30));
+};
+
+/** All tokens of a row in one slot, the distribution after each of them wanted. */
+const itemsOf = (slot: number, tokens: readonly number[], from = 0): Item[] =>
+  tokens.slice(from).map((token, i) => ({ token, slot, position: from + i, wanted: true }));
+
+/** Weights away from their start, where norms are 1 and biases 0. */
+function livelyPolicy(config: Partial<ModelConfig>): Policy {
+  const policy = tinyPolicy(2, config);
+  for (const [name, weight] of Object.entries(policy.weights)) {
+    if (weight.rank !== 1) continue;
+    const random = randomStream("lively", name);
+    policy.weights[name] = tf.tensor1d(Array.from({ length: weight.size }, () => 0.5 + random()));
+    weight.dispose();
+  }
+  return policy;
+}
+
+const models: Record<string, Partial<ModelConfig>> = {
+  "qwen2 with biases and grouped heads": {},
+  "llama with an output layer of its own": { model_type: "llama", tie_word_embeddings: false },
+  "llama with biases": { model_type: "llama", attention_bias: true },
+  "heads of other widths, an odd vocabulary": {
+    hidden_size: 40,
+    num_attention_heads: 3,
+    num_key_value_heads: 1,
+    head_dim: 20,
+    intermediate_size: 44,
+    vocab_size: 33,
+  },
+};
+
+for (const [name, config] of Object.entries(models)) {
+  Deno.test(`HostDecoder gives the distributions of tfjs: ${name}`, async () => {
+    const engine = await openEngine({ engine: "wasm", threads: 2 });
+    for (const adapted of [false, true]) {
+      const policy = livelyPolicy(config);
+      if (adapted) {
+        policy.adapter = initAdapter(policy.config, { rank: 2, alpha: 4 }, 1);
+        for (const [name, weight] of Object.entries(policy.adapter.weights)) { // B begins at 0
+          policy.adapter.weights[name] = tf.add(weight, 0.1);
+          weight.dispose();
+        }
+      }
+      const tokens = tokensOf(1, 21);
+      const expected = tf.tidy(() => {
+        const { config, weights, adapter } = policy;
+        const hidden_BTD = hiddenStates(config, weights, adapter, tf.tensor2d([tokens], undefined, "int32"));
+        const hidden_ND = tf.reshape(hidden_BTD, [tokens.length, -1]) as tf.Tensor2D;
+        return tf.softmax(tf.div(outputLogits(config, weights, adapter, hidden_ND), 0.7));
+      });
+      const rows = await expected.array() as number[][];
+      const decoder = await HostDecoder.open(policy, 3, 32);
+      const found = decoder.forward(itemsOf(2, tokens), 0.7);
+      assertEquals(found.length, tokens.length);
+      found.forEach((p, t) => p.forEach((value, v) => assertAlmostEquals(value, rows[t]![v]!, 2e-5)));
+      decoder.dispose();
+      tf.dispose([policy.weights, policy.adapter?.weights ?? {}, expected]);
+    }
+    engine.close();
+  });
+}
+
+Deno.test("HostDecoder gives a row the same bits in any company, pieces and threads", async () => {
+  const policy = livelyPolicy({ max_position_embeddings: 256 });
+  const alone = new Map<number, Float32Array>();
+  for (const threads of [1, 3]) {
+    const engine = await openEngine({ engine: "wasm", threads });
+    const decoder = await HostDecoder.open(policy, 9, 256);
+    const lengths = [1, 200, 7, 40, 129, 3, 90, 11, 256]; // several steps of 128 items a thread
+    const rows = lengths.map((length, slot) => tokensOf(slot, length));
+    for (const [slot, tokens] of rows.entries()) {
+      const last = decoder.forward(itemsOf(slot, tokens), 1).at(-1)!.slice();
+      assertEquals(last, alone.get(slot) ?? last);
+      alone.set(slot, last);
+    }
+    const together = decoder.forward(rows.flatMap((tokens, slot) => itemsOf(slot, tokens)), 1);
+    let at = 0;
+    for (const [slot, { length }] of rows.entries()) {
+      assertEquals(together[(at += length) - 1], alone.get(slot));
+    }
+
+    // A row that goes on in another slot, behind a copy of its beginning.
+    decoder.copy(1, 0, 150);
+    assertEquals(decoder.forward(itemsOf(0, rows[1]!, 150), 1).at(-1), alone.get(1));
+    decoder.dispose();
+    engine.close();
+  }
+  tf.dispose(policy.weights);
+});
+
+Deno.test("generate() draws the same on one thread and on three, with rows that enter as others leave", async () => {
+  const policy = livelyPolicy({});
+  const contexts = Array.from({ length: 23 }, (_, row) => tokensOf(row % 20, 2 + (row % 20)));
+  const results = [];
+  for (const [threads, maxBatch] of [[1, 64], [3, 5]] as const) {
+    const engine = await openEngine({ engine: "wasm", threads });
+    const options = { maxNewTokens: 20, temperature: 1, stopStrings: ["Q"], maxBatch };
+    results.push(await generate(policy, contexts, { ...options, random: (row) => randomStream("row", row) }));
+    engine.close();
+  }
+  assert(new Set(results[0]!.map(({ tokens }) => tokens.length)).size > 3);
+  assertEquals(results[1], results[0]);
+  tf.dispose(policy.weights);
+});
+
+Deno.test("generate() sends of a context only what the prefix cache lacks through the model", async () => {
+  const engine = await openEngine({ engine: "wasm", threads: 1 });
+  const policy = tinyPolicy();
+  const prefixCache = new PrefixCache(64);
+  const options = { maxNewTokens: 4, temperature: 1, stopStrings: [], prefixCache };
+  const random = (row: number) => randomStream("row", row);
+  const contexts = [tokensOf(1, 9), tokensOf(1, 9), tokensOf(2, 5)];
+  const first = await generate(policy, contexts, { ...options, random });
+  const { slots, decoder } = prefixCache.host!;
+  assertEquals(slots.map(({ tokens }) => tokens.length).sort(), [12, 12, 8].sort());
+
+  let sent = 0;
+  const { forward } = decoder;
+  decoder.forward = (items, temperature) => {
+    sent += items.length;
+    return forward.call(decoder, items, temperature);
+  };
+  const longer = contexts.map((context, row) => [...context, ...first[row]!.tokens, 7, 8, 9]);
+  const second = await generate(policy, longer, { ...options, random });
+  const written = second.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  assertEquals(sent, 3 * 4 + written - 3); // the last token drawn, and three new ones; the last ones are not fed back
+  const fresh = await generate(policy, longer, { maxNewTokens: 4, temperature: 1, stopStrings: [], random });
+  assertEquals(second, fresh);
+  prefixCache.close();
+  tf.dispose(policy.weights);
+  engine.close();
+});
+
+Deno.test("hostSlots() leaves to tfjs what is large, of odd widths, or not on the processor", async () => {
+  const { config, weights } = tinyPolicy();
+  const slots = (change: Partial<ModelConfig>, positions = 64) =>
+    hostSlots({ ...config, ...change }, positions, 10);
+  const engine = await openEngine({ engine: "wasm", threads: 1 });
+  assertEquals(slots({}), 10);
+  assertEquals(slots({ hidden_size: 20 }), 0);
+  assertEquals(slots({ head_dim: 6 }), 0);
+  assertEquals(slots({ vocab_size: 2 ** 21 }), 0);
+  assertEquals(slots({}, 2 ** 21), 4); // a slot takes 256 MB
+  engine.close();
+  const reference = await openEngine({ engine: "cpu" });
+  assertEquals(slots({}), 0);
+  reference.close();
+  tf.dispose(weights);
+});
