@@ -286,14 +286,7 @@ export { tokenHeatmapHtml } from "./lib/report/token_heatmap.ts";
 export { contextStripsHtml } from "./lib/report/context_strips.ts";
 export { heatmapOf } from "./lib/report/run_transcripts.ts";
 export type { Heatmap, HeatmapToken } from "./lib/report/page_data.ts";
-export {
-  type Author,
-  escapeHtml,
-  type Stretch,
-  stretches,
-  transcriptHtml,
-  transcriptText,
-} from "./lib/report/transcript.ts";
+export { type Author, escapeHtml, type Stretch, stretches, transcriptText } from "./lib/report/transcript.ts";
 export { finishedRun, notebookPreset } from "./lib/report/notebook_setup.ts";
 export { writeReport } from "./lib/report/report.ts";
 export { meanAndDeviation, studyPage, type StudyRun } from "./lib/report/study.ts";

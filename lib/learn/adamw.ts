@@ -72,14 +72,18 @@ export function adamwStep(
 
     const out: AdamwResult = { params: [], m: [], v: [], gradNorm };
     params.forEach((parameter, i) => {
-      const gradient = clip ? tf.mul(grads[i]!, clip) : grads[i]!;
-      const first = tf.add(tf.mul(m[i]!, beta1), tf.mul(gradient, 1 - beta1));
-      const second = tf.add(tf.mul(v[i]!, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-      const denominator = tf.add(tf.mul(tf.sqrt(second), inverseRoot), epsilon);
-      const decayed = weightDecay === 0 ? parameter : tf.mul(parameter, keep);
-      out.params.push(tf.sub(decayed, tf.mul(tf.div(first, denominator), stepSize)));
-      out.m.push(first);
-      out.v.push(second);
+      // A scope of its own: what is passed through for one parameter is freed before the next.
+      const [next, first, second] = tf.tidy(() => {
+        const gradient = clip ? tf.mul(grads[i]!, clip) : grads[i]!;
+        const first = tf.add(tf.mul(m[i]!, beta1), tf.mul(gradient, 1 - beta1));
+        const second = tf.add(tf.mul(v[i]!, beta2), tf.mul(tf.square(gradient), 1 - beta2));
+        const denominator = tf.add(tf.mul(tf.sqrt(second), inverseRoot), epsilon);
+        const decayed = weightDecay === 0 ? parameter : tf.mul(parameter, keep);
+        return [tf.sub(decayed, tf.mul(tf.div(first, denominator), stepSize)), first, second];
+      });
+      out.params.push(next!);
+      out.m.push(first!);
+      out.v.push(second!);
     });
     return out as AdamwResult & tf.TensorContainerObject;
   });

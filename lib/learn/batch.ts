@@ -7,6 +7,19 @@
  */
 import * as tf from "@tensorflow/tfjs";
 
+/**
+ * Splits sequences into micro-batches of at most `rows`: the indices of each, neighbours in length together, so that little
+ * is padded.
+ */
+export function microBatches(sequences: readonly Sequence[], rows: number): number[][] {
+  const lengthOf = (i: number) => sequences[i]!.tokens.length;
+  const order = [...sequences.keys()].sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
+  return Array.from(
+    { length: Math.ceil(order.length / rows) },
+    (_, i) => order.slice(i * rows, (i + 1) * rows),
+  );
+}
+
 /** One row before packing: token ids and, beside each, whether it is to be scored. */
 export interface Sequence {
   tokens: readonly number[];

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import fc from "fast-check";
-import { batchTensors, packBatch, packPerToken, type Sequence } from "./batch.ts";
+import { batchTensors, microBatches, packBatch, packPerToken, type Sequence } from "./batch.ts";
 
 const sequence: fc.Arbitrary<Sequence> = fc.array(fc.tuple(fc.nat(99), fc.constantFrom(0, 1)), {
   maxLength: 20,
@@ -74,4 +74,10 @@ Deno.test("batchTensors() uploads what was packed", async () => {
   ]);
   assertEquals([...await index_BM.data()], [1, 0]);
   tf.dispose([tokens_BT, index_BM, targets_BM, mask_BM]);
+});
+
+Deno.test("microBatches() puts neighbours in length together, the longest first, and each index once", () => {
+  const sequences = [3, 9, 3, 1, 7].map((length) => ({ tokens: Array(length).fill(1), mask: [] }));
+  assertEquals(microBatches(sequences, 2), [[1, 4], [0, 2], [3]]);
+  assertEquals(microBatches([], 2), []);
 });

@@ -216,7 +216,7 @@ function cispo(
 }
 
 /** The tensor itself, as a constant to the gradient. */
-function stopGradient(x: tf.Tensor): tf.Tensor {
+export function stopGradient(x: tf.Tensor): tf.Tensor {
   return tf.customGrad((...inputs) => {
     const value = tf.clone(inputs[0] as tf.Tensor);
     return { value, gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy) };

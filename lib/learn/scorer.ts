@@ -9,7 +9,7 @@ import type { CompiledStep, Engine } from "../engine/open_engine.ts";
 import type { Policy } from "../model/policy.ts";
 import { type TeacherTargets, teacherTargets } from "./ofsd.ts";
 import { modelLogits, tokenLogprobs } from "../model/scoring.ts";
-import { type BatchTensors, batchTensors, packBatch, type Sequence } from "./batch.ts";
+import { type BatchTensors, batchTensors, microBatches, packBatch, type Sequence } from "./batch.ts";
 
 /**
  * Scores sequences under any policy of one model size.
@@ -60,8 +60,8 @@ export class Scorer {
       tokenLogprobs(logits_BMV, targets_BM, temperature),
     ]);
     const out: number[][] = [];
-    for (let start = 0; start < sequences.length; start += batch) {
-      const part = sequences.slice(start, start + batch);
+    for (const indices of microBatches(sequences, batch)) {
+      const part = indices.map((i) => sequences[i]!);
       const packed = packBatch(part, {
         padTokenId: policy.tokenizer.padTokenId,
         rows: batch,
@@ -75,7 +75,7 @@ export class Scorer {
       tf.dispose([logp_BM, ...inputs]);
       part.forEach((sequence, row) => {
         let next = row * packed.M;
-        out.push(sequence.mask.map((m) => m === 1 ? values[next++]! : 0));
+        out[indices[row]!] = sequence.mask.map((m) => m === 1 ? values[next++]! : 0);
       });
     }
     return out;

@@ -16,7 +16,7 @@ import * as tf from "@tensorflow/tfjs";
 export type Attention = (q_BKGD: tf.Tensor, k_BKTD: tf.Tensor, v_BKTD: tf.Tensor) => tf.Tensor;
 
 /** Queries of a block. */
-const blockLength = 64;
+const blockLength = 128;
 
 /**
  * Attention of T tokens to themselves and those before them in their row.

@@ -11,6 +11,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { randomStream } from "../base/random.ts";
+import { hostThreads } from "../engine/host_threads.ts";
 import { type Attention, causalAttention, causalMask } from "./attention.ts";
 import { gatherRows, linear, rmsNorm, rotate, type Rotation, swiGlu } from "./layer_ops.ts";
 import type { Adapter, ModelConfig, Weights } from "./policy.ts";
@@ -145,8 +146,9 @@ export interface BlockTensors {
   outputBias: tf.Tensor | undefined;
   /** [D]. */
   feedForwardNorm: tf.Tensor;
-  /** [2F, D]. */
-  gateUp: tf.Tensor;
+  /** [F, D], as `up`. */
+  gate: tf.Tensor;
+  up: tf.Tensor;
   /** [D, F]. */
   down: tf.Tensor;
 }
@@ -174,7 +176,8 @@ export function blockTensors(
     output: matrix("self_attn.o"),
     outputBias: hasOutputBias(config) ? bias("self_attn.o") : undefined,
     feedForwardNorm: weight(weights, `${prefix}post_attention_layernorm.weight`),
-    gateUp: tf.concat([matrix("mlp.gate"), matrix("mlp.up")], 0),
+    gate: matrix("mlp.gate"),
+    up: matrix("mlp.up"),
     down: matrix("mlp.down"),
   };
 }
@@ -216,9 +219,8 @@ export function decoderBlock(
   const byToken = one ? context : tf.transpose(tf.reshape(context, [B, H, T, Dh]), [0, 2, 1, 3]);
   const attended_ND = linear(tf.reshape(byToken, [B * T, H * Dh]), block.output, block.outputBias);
   const residual_ND = tf.add(x_ND, attended_ND);
-  const inner_NF = swiGlu(
-    linear(rmsNorm(residual_ND, block.feedForwardNorm, config.rms_norm_eps), block.gateUp),
-  );
+  const inner_ND = rmsNorm(residual_ND, block.feedForwardNorm, config.rms_norm_eps);
+  const inner_NF = swiGlu(linear(inner_ND, block.gate), linear(inner_ND, block.up));
   return tf.add(residual_ND, linear(inner_NF, block.down));
 }
 
@@ -287,18 +289,35 @@ export function hiddenStates(
     const [B, T] = tokens_BT.shape;
     const rotation = rotationOf(rotationTable(config, T), [T, headWidth(config)]);
     const attention = causalAttention(causalMask(T));
-    let x_ND: tf.Tensor2D = gatherRows(
-      weight(weights, "model.embed_tokens.weight"),
-      tf.reshape(tokens_BT, [B * T]),
+    const blocks = Array.from(
+      { length: config.num_hidden_layers },
+      (_, layer) => blockTensors(config, weights, adapter, layer),
     );
-    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-      x_ND = tf.tidy(() =>
-        decoderBlock(config, blockTensors(config, weights, adapter, layer), x_ND, [B, T], rotation, attention)
-      );
-    }
-    const hidden_ND = rmsNorm(x_ND, weight(weights, "model.norm.weight"), config.rms_norm_eps);
+    const parts_bT = tf.split(tokens_BT, partSizes(B, T), 0);
+    const hidden = parts_bT.map((part_bT) => {
+      const b = part_bT.shape[0];
+      let x_ND = gatherRows(weight(weights, "model.embed_tokens.weight"), tf.reshape(part_bT, [b * T]));
+      for (const block of blocks) {
+        x_ND = tf.tidy(() => decoderBlock(config, block, x_ND, [b, T], rotation, attention));
+      }
+      return rmsNorm(x_ND, weight(weights, "model.norm.weight"), config.rms_norm_eps);
+    });
+    const hidden_ND = hidden.length === 1 ? hidden[0]! : tf.concat(hidden, 0);
     return tf.reshape(hidden_ND, [B, T, config.hidden_size]);
   });
+}
+
+/** Tokens of a part of a batch that goes through the blocks for itself: its intermediate values fit a cache. */
+const partTokens = 1024;
+
+/**
+ * Rows of the parts in which a batch goes through the blocks: on several threads one for each, which a compiled step
+ * computes side by side, since many operations are too small to share.
+ */
+function partSizes(B: number, T: number): number[] {
+  const threads = hostThreads();
+  const count = Math.min(B, threads > 1 ? threads : threads === 1 ? Math.ceil(B * T / partTokens) : 1);
+  return Array.from({ length: count }, (_, i) => Math.round((i + 1) * B / count) - Math.round(i * B / count));
 }
 
 /**

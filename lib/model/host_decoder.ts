@@ -253,7 +253,7 @@ async function layOut(
     padded.set(await values(tensor));
     return place.put(padded);
   };
-  const blockOf = async (block: BlockTensors) => {
+  const blockOf = async (block: BlockTensors, gateUp: tf.Tensor) => {
     const [attentionNorm, feedForwardNorm] = [
       await values(block.attentionNorm),
       await values(block.feedForwardNorm),
@@ -263,7 +263,7 @@ async function layOut(
       await bias(block.qkvBias),
       await strips(block.output),
       await bias(block.outputBias),
-      await strips(block.gateUp, feedForwardNorm),
+      await strips(gateUp, feedForwardNorm),
       await strips(block.down),
     ];
   };
@@ -271,7 +271,9 @@ async function layOut(
   const blocks: number[] = [];
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const block = tidyObject(() => blockTensors(config, weights, adapter, layer));
-    blocks.push(...await blockOf(block));
+    const gateUp = tf.concat([block.gate, block.up], 0);
+    blocks.push(...await blockOf(block, gateUp));
+    gateUp.dispose();
     tf.dispose(Object.values(block).filter((tensor) => tensor && !own.has(tensor)));
   }
   const table = rotationTable(config, positions);

@@ -62,24 +62,25 @@ export function rotate(x_BHTD: tf.Tensor, { cos, sin }: Rotation): tf.Tensor {
 /**
  * SwiGLU (arXiv 2002.05202, eq. 6): silu(gate) · up, silu(z) = z · sigmoid(z).
  *
- * @param gateUp_N2F Gate and up projections side by side [N, 2F], float32.
+ * @param gate_NF Gate projection [N, F], float32; `up_NF` likewise.
  * @returns [N, F].
  */
-export function swiGlu(gateUp_N2F: tf.Tensor): tf.Tensor2D {
-  const activation = tf.customGrad((x, save) => {
-    const [gate_NF, up_NF] = tf.split(x as tf.Tensor, 2, -1) as [tf.Tensor, tf.Tensor];
+export function swiGlu(gate_NF: tf.Tensor, up_NF: tf.Tensor): tf.Tensor2D {
+  const activation = tf.customGrad((gate, up, save) => {
+    const [gate_NF, up_NF] = [gate as tf.Tensor, up as tf.Tensor];
     const sigmoid_NF = tf.sigmoid(gate_NF);
     const silu_NF = tf.mul(gate_NF, sigmoid_NF);
     (save as tf.GradSaveFunc)([up_NF, sigmoid_NF, silu_NF]);
-    const gradFunc = (dy_NF: tf.Tensor, saved: tf.Tensor[]) => {
+    const gradFunc = (dy: tf.Tensor | tf.Tensor[], saved: tf.Tensor[]) => {
+      const dy_NF = dy as tf.Tensor;
       const [up_NF, sigmoid_NF, silu_NF] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
       // silu′(z) = σ(z) + silu(z) · (1 − σ(z)).
       const slope_NF = tf.add(sigmoid_NF, tf.mul(silu_NF, tf.sub(1, sigmoid_NF)));
-      return tf.concat([tf.mul(tf.mul(dy_NF, up_NF), slope_NF), tf.mul(dy_NF, silu_NF)], -1);
+      return [tf.mul(tf.mul(dy_NF, up_NF), slope_NF), tf.mul(dy_NF, silu_NF)];
     };
     return { value: tf.mul(silu_NF, up_NF), gradFunc };
   });
-  return activation(gateUp_N2F) as tf.Tensor2D;
+  return activation(gate_NF, up_NF) as tf.Tensor2D;
 }
 
 /**

@@ -10,7 +10,7 @@ import { writeReport } from "./report.ts";
 import { runPageData } from "./run_page.ts";
 import { studyPage } from "./study.ts";
 import { evaluationNotes, evaluationRows, markdownTable, textTable, wrapped } from "./tables.ts";
-import { stretches, transcriptHtml, transcriptText } from "./transcript.ts";
+import { stretches, transcriptText } from "./transcript.ts";
 
 const measured = { n: 300, em_se: 0.02, f1: 0.5, model_tokens: 30, valid: 1, unsupported: 0 };
 
@@ -82,12 +82,6 @@ Deno.test("transcriptText() is readable without colour and says the same with it
   );
   // deno-lint-ignore no-control-regex
   assertEquals(transcriptText(trajectory, tokenizer, { colour: true }).replace(/\x1b\[\d+m/g, ""), plain);
-});
-
-Deno.test("transcriptHtml() escapes what models write", () => {
-  const html = transcriptHtml(trajectoryOf("Q", "<script>alert(1)</script>", ""), tokenizer);
-  assertStringIncludes(html, "&lt;script&gt;");
-  assert(!html.includes("<script>"));
 });
 
 Deno.test("writeReport() writes one page that needs no other file, and the model card", async () => {

@@ -82,30 +82,6 @@ export function transcriptText(
 }
 
 /**
- * A transcript for the report: one block a stretch, its author as the class.
- *
- * @example
- * ```ts
- * import { type Trajectory, transcriptHtml } from "@search-e1/kit";
- * import { assertStringIncludes } from "@std/assert";
- *
- * const pieces = ["Who?", "<answer>Ada</answer>", "\n"];
- * const tokenizer = { decode: (ids: readonly number[]) => ids.map((id) => pieces[id]).join("") };
- * const trajectory = { tokens: [0, 1, 2], mask: [0, 1, 0], promptLength: 1, turns: [], answer: "Ada", rewards: {} };
- * const html = transcriptHtml(trajectory as unknown as Trajectory, tokenizer);
- * assertStringIncludes(html, '<span class="model" title="model">&lt;answer&gt;Ada');
- * ```
- */
-export function transcriptHtml(trajectory: Trajectory, tokenizer: Pick<Tokenizer, "decode">): string {
-  const blocks = stretches(trajectory, tokenizer).map(({ author, text }) =>
-    `<span class="${author}" title="${author}">${escapeHtml(text)}</span>`
-  );
-  return `<div class="transcript"><pre>${blocks.join("")}</pre><p>${
-    escapeHtml(summary(trajectory))
-  }</p></div>`;
-}
-
-/**
  * Text with the characters that HTML reads as markup replaced.
  *
  * @example

@@ -2,9 +2,9 @@
 import * as tf from "@tensorflow/tfjs";
 import { pick, randomStream } from "../base/random.ts";
 import { groupAdvantages, mean, standardDeviation } from "../learn/advantage.ts";
-import { type BatchTensors, packPerToken } from "../learn/batch.ts";
+import { type BatchTensors, microBatches, packPerToken } from "../learn/batch.ts";
 import { groupIdCollisions } from "../learn/detectors.ts";
-import { grpoLoss, type GrpoOptions } from "../learn/grpo.ts";
+import { grpoLoss, type GrpoOptions, stopGradient } from "../learn/grpo.ts";
 import { rewardTrajectories } from "../learn/reward.ts";
 import { learningRate } from "../learn/schedule.ts";
 import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
@@ -27,22 +27,47 @@ import { writeRollouts } from "./run_folder.ts";
 import { crossEntropyLoss, drawBatch, packedInputs } from "./sft_stage.ts";
 import { type GrpoSettings, grpoSettings, type Stage } from "./stages.ts";
 
-/** The clipped surrogate on packed rows; inputs: tokens, index, targets, mask, old log-probs, advantages [, reference]. */
-export function policyLoss(config: ModelConfig, options: GrpoOptions, temperature: number): Loss {
+/**
+ * The clipped surrogate on packed rows; inputs: tokens, index, targets, mask, old log-probs, advantages [, reference].
+ *
+ * @param onPolicy The weights are still those that drew the rows: the old log-probs are the policy's own, as constants, and
+ * those that come in, the sampler's, are only compared with them.
+ */
+export function policyLoss(
+  config: ModelConfig,
+  options: GrpoOptions,
+  temperature: number,
+  onPolicy = false,
+): Loss {
   return ({ weights, adapter }, inputs) => {
     const [tokens_BT, index_BM, targets_BM, mask_BM, oldLogp_BM, advantage_B, refLogp_BM] = inputs;
     const batch = { tokens_BT, index_BM, targets_BM, mask_BM } as BatchTensors;
     const logits_BMV = modelLogits(config, weights, adapter, batch);
-    return grpoLoss({
-      logp_BM: tokenLogprobs(logits_BMV, batch.targets_BM, temperature),
-      oldLogp_BM: oldLogp_BM as tf.Tensor2D,
+    const logp_BM = tokenLogprobs(logits_BMV, batch.targets_BM, temperature);
+    const { loss, metrics } = grpoLoss({
+      logp_BM,
+      oldLogp_BM: onPolicy ? stopGradient(logp_BM) as tf.Tensor2D : oldLogp_BM as tf.Tensor2D,
       refLogp_BM: refLogp_BM as tf.Tensor2D | undefined,
       advantage_B: advantage_B as tf.Tensor1D,
       mask_BM: batch.mask_BM,
       entropy_BM: tokenEntropies(logits_BMV, temperature),
     }, options);
+    if (!onPolicy) return { loss, metrics };
+    const difference_BM = tf.mul(tf.abs(tf.sub(oldLogp_BM!, logp_BM)), mask_BM!);
+    return {
+      loss,
+      metrics: {
+        ...metrics,
+        [samplingMean]: tf.div(tf.sum(difference_BM), tf.maximum(tf.sum(mask_BM!), 1)) as tf.Scalar,
+        [samplingMax]: tf.max(difference_BM) as tf.Scalar,
+      },
+    };
   };
 }
+
+/** |log-prob of the sampler − log-prob of the trainer| over all model tokens, under TRL's names. */
+const samplingMean = "sampling/sampling_logp_difference/mean";
+const samplingMax = "sampling/sampling_logp_difference/max";
 
 /** Trains until the stage's steps are done, from the position in `run.state` on. */
 export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerState): Promise<void> {
@@ -56,14 +81,15 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
   const referenceName = settings.reset_reference ? state.stageStart : state.firstReference!;
   using reference = settings.beta > 0 ? await frozenPolicy(run, referenceName) : undefined;
   const { temperature } = config.agent;
+  const updates = settings.num_iterations * settings.mini_batches;
+  const onPolicy = updates === 1;
   const losses = {
-    policy: policyLoss(policy.config, lossOptions(run, settings), temperature),
+    policy: policyLoss(policy.config, lossOptions(run, settings), temperature, onPolicy),
     rehearsal: crossEntropyLoss(policy.config),
   };
   const rehearsals = config.rehearsal.per_step > 0
     ? await run.data.rehearsals(policy.tokenizer, stage.name)
     : [];
-  const updates = settings.num_iterations * settings.mini_batches;
 
   const budget = settings.compute_budget || Infinity;
   while (state.stageStep < settings.steps && spent(state.compute) < budget) {
@@ -80,12 +106,15 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       epsilon: settings.std_epsilon,
     });
 
-    // 3. Log-probs of the drawn tokens under the policy as it is now, and under the reference.
+    // 3. Log-probs of the drawn tokens under the policy as it is now, and under the reference. Where the first update is the
+    // only one, the loss has the policy's own at hand.
     const logprobsStarted = performance.now();
     const batch = config.engine.micro_batch;
-    const old = await run.scorer.logprobs(policy, trajectories, { temperature, batch });
+    const old = onPolicy
+      ? trajectories.map(({ logprobs }) => logprobs)
+      : await run.scorer.logprobs(policy, trajectories, { temperature, batch });
     const ref = reference && await run.scorer.logprobs(reference, trajectories, { temperature, batch });
-    state.compute.scored += tokensOf(trajectories) * (ref ? 2 : 1);
+    state.compute.scored += tokensOf(trajectories) * (Number(!onPolicy) + Number(ref !== undefined));
     time.logprobs = performance.now() - logprobsStarted;
 
     // 4. Optimiser steps.
@@ -141,7 +170,7 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       ...rolloutMetrics(all),
       "env/group_id_collisions": groupIdCollisions(tasks.map(({ question }) => question)),
       ...meanOf(figures),
-      ...samplingDifference(trajectories, old),
+      ...(onPolicy ? {} : samplingDifference(trajectories, old)),
       learning_rate: rate,
       num_tokens: tokensOf(all),
       "time/generate": time.generate / 1000,
@@ -154,7 +183,7 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
 }
 
 /** A row of the policy loss. */
-interface Row {
+export interface Row {
   tokens: readonly number[];
   mask: readonly number[];
   advantage: number;
@@ -247,7 +276,7 @@ export async function rolloutGroups(
  * Adds the gradient of one optimiser step, a micro-batch at a time. Each is weighted by its share of what the aggregation
  * divides by (tokens, or rows), so that the sum equals the loss of the whole.
  */
-async function accumulateRows(
+export async function accumulateRows(
   trainer: Trainer,
   loss: Loss,
   rows: readonly Row[],
@@ -260,8 +289,8 @@ async function accumulateRows(
       ? part.reduce((sum, row) => sum + row.mask.reduce((count, m) => count + m, 0), 0)
       : part.length;
   const figures: Record<string, number> = {};
-  for (let start = 0; start < rows.length; start += batch) {
-    const part = rows.slice(start, start + batch);
+  for (const indices of microBatches(rows, batch)) {
+    const part = indices.map((i) => rows[i]!);
     const share = size(part) / Math.max(1, size(rows));
     const { packed, inputs } = packedInputs(part, policy.tokenizer.padTokenId, part.length);
     const perToken = (values: (row: Row) => readonly number[]) =>
@@ -269,7 +298,10 @@ async function accumulateRows(
     inputs.push(perToken((row) => row.old), tf.tensor1d(part.map((row) => row.advantage)));
     if (part[0]!.ref) inputs.push(perToken((row) => row.ref!));
     const got = await trainer.accumulate("policy", loss, inputs, share);
-    for (const [name, value] of Object.entries(got)) figures[name] = (figures[name] ?? 0) + share * value;
+    for (const [name, value] of Object.entries(got)) {
+      const known = figures[name] ?? 0;
+      figures[name] = name === samplingMax ? Math.max(known, value) : known + share * value;
+    }
   }
   return figures;
 }
@@ -303,7 +335,6 @@ function rewardMetrics(trajectories: readonly Trajectory[]): Record<string, numb
   };
 }
 
-/** |log-prob of the sampler − log-prob of the trainer| over all model tokens. */
 function samplingDifference(
   trajectories: readonly Trajectory[],
   old: readonly number[][],
@@ -312,8 +343,8 @@ function samplingDifference(
     mask.flatMap((m, t) => m === 1 ? [Math.abs(logprobs[t]! - old[i]![t]!)] : [])
   );
   return {
-    "sampling/sampling_logp_difference/mean": mean(differences),
-    "sampling/sampling_logp_difference/max": differences.reduce((a, b) => Math.max(a, b), 0),
+    [samplingMean]: mean(differences),
+    [samplingMax]: differences.reduce((a, b) => Math.max(a, b), 0),
   };
 }
 

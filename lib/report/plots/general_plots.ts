@@ -112,7 +112,7 @@ export function barPlot(
   const lying = Math.max(0, ...labels.map(({ length }) => length)) * 7 > width / labels.length;
   const [along, up] = lying ? ["y", "x"] : ["x", "y"];
   return plotSpec(options.title, values, {
-    ...lying && { height: { step: several ? 40 : 26 } },
+    ...lying && { height: { step: several ? 40 : 26, for: "position" } },
     mark: { type: "bar" },
     encoding: {
       [along!]: {
