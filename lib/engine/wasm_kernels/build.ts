@@ -32,7 +32,7 @@ export async function buildKernels(name: ModuleName): Promise<Uint8Array> {
   const flags = `--optimizeLevel 3 --noAssert --runtime stub --importMemory --noExportMemory ${memory} ` +
     `--enable simd --enable relaxed-simd --outFile ${name}`;
   const { error, stderr } = await asc.main([...sources, ...flags.split(" ")], {
-    readFile: (path) => texts.get(path) ?? null,
+    readFile: (path) => texts.get(path.replace(/\.ts\.ts$/, ".ts")) ?? null, // asc adds an ending of its own
     writeFile: (path, bytes) => {
       if (path === name && typeof bytes !== "string") binary = new Uint8Array(bytes);
     },

@@ -9,7 +9,7 @@
 // Letters: D width, H heads, K key-value heads, Dh head width, F feed-forward width, V vocabulary, L blocks, C cached
 // positions of a slot. A strip is a matrix [out, in] as [out / 8][in][8]; a panel is four rows [rows / 4][in][4].
 
-import { exp4 } from "./simd";
+import { exp4 } from "./simd.ts";
 
 // The model's header: 32-bit fields.
 const D: usize = 0, H: usize = 4, K: usize = 8, DH: usize = 12, F: usize = 16, V: usize = 20, L: usize = 24;

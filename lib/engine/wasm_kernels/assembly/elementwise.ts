@@ -3,7 +3,7 @@
 //
 // Arrays of float32 passed through once, four lanes at a time; the last one to three numbers go through the same lanes.
 
-import { exp4 } from "./simd";
+import { exp4 } from "./simd.ts";
 
 /** to[i] = e^from[i]. */
 export function exp(from: usize, to: usize, count: i32): void {
