@@ -60,7 +60,6 @@ await runTask("notebooks", "Type-checks and executes the notebooks.", flags, asy
           privatePaths,
         );
         await writeWhole(path, JSON.stringify(stored, null, 1) + "\n");
-        await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", path] }).output();
       }
     }
   } finally {

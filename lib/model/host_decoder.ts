@@ -23,6 +23,7 @@ export interface Item {
   wanted: boolean;
 }
 
+/** Threads that generate at most: the control words hold as many. */
 const mostThreads = 32;
 /** Items that a thread sends through the model at a time. */
 const itemsAtOnce = 128;
@@ -170,11 +171,9 @@ export class HostDecoder {
   #await(thread: number): void {
     const at = control.done + thread;
     for (let spins = 0; Atomics.load(this.#words, at) !== this.#generation; spins++) {
-      if (Atomics.load(this.#words, control.failed) !== 0) {
-        throw new Error("Cannot generate: a thread failed");
-      }
       if (spins > 2000) Atomics.wait(this.#words, at, this.#generation - 1, 1000);
     }
+    if (Atomics.load(this.#words, control.failed) !== 0) throw new Error("Cannot generate: a thread failed");
   }
 }
 

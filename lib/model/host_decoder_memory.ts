@@ -18,8 +18,8 @@ export interface DecoderKernels {
 /** Control words at the start of the memory, 32 bits each: a worker's part of a step begins when `go` changes. */
 export const control = { go: 0, stop: 1, failed: 2, done: 16, parts: 64, partWords: 8 } as const;
 
-/** Where the model's header begins: behind the control words of 48 threads. */
-export const header = 4 * (control.parts + 48 * control.partWords);
+/** Where the model's header begins: behind the control words of 32 threads. */
+export const header = 4 * (control.parts + 32 * control.partWords);
 
 /** Runs a thread's part of a step, as the control words say. */
 export function runPart(kernels: DecoderKernels, words: Int32Array, thread: number): void {

@@ -1,5 +1,5 @@
 /** A thread of host_decoder.ts: waits for its part of a step, runs it, says so. */
-import { control, instantiate, runPart } from "./host_decoder_memory.ts";
+import { control, header, instantiate, runPart } from "./host_decoder_memory.ts";
 
 const scope = self as unknown as {
   onmessage: (event: MessageEvent) => void;
@@ -13,7 +13,7 @@ scope.onmessage = ({ data }) => {
     thread: number;
   };
   const kernels = instantiate(module, memory);
-  const words = new Int32Array(memory.buffer, 0, 1024);
+  const words = new Int32Array(memory.buffer, 0, header / 4);
   scope.postMessage("ready");
   for (let seen = 0;;) {
     Atomics.wait(words, control.go, seen);

@@ -30,7 +30,7 @@ interface Active {
 }
 
 /** Milliseconds between two pauses in which timers and signals may run. */
-const pauseEvery = 50;
+const pauseEvery = 100;
 
 /**
  * Continues all contexts, and tells the sinks the distributions; false, with nothing done, where tfjs is to generate.

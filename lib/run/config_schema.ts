@@ -43,7 +43,7 @@ const engine = section("What computes", {
     .describe(
       "Engine; auto takes the first of tensorflow, webgpu (hardware only), wasm that this machine has",
     ),
-  threads: count.default(0).describe("Threads of the engine (tensorflow only); 0 = all cores"),
+  threads: count.default(0).describe("Threads of the engine (on wasm: of generation alone); 0 = all cores"),
   micro_batch: atLeast(1).default(96).describe(
     "Rows that go through the model at once in training and scoring",
   ),
