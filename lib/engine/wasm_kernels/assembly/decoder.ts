@@ -9,7 +9,7 @@
 // Letters: D width, H heads, K key-value heads, Dh head width, F feed-forward width, V vocabulary, L blocks, C cached
 // positions of a slot. A strip is a matrix [out, in] as [out / 8][in][8]; a panel is four rows [rows / 4][in][4].
 
-import { exp4 } from "./simd.ts";
+import { exp4, tile } from "./simd.ts";
 
 // The model's header: 32-bit fields.
 const D: usize = 0, H: usize = 4, K: usize = 8, DH: usize = 12, F: usize = 16, V: usize = 20, L: usize = 24;
@@ -264,57 +264,6 @@ function product(
     }
     strips += 2 * panelBytes;
   }
-}
-
-/** A tile of 4 × 8: c = (add ? c : 0) + start + Σ_d a[d,·] ⊗ b[d,·]; `pitch` is the distance of two rows of c in bytes. */
-function tile(
-  a: usize,
-  b: usize,
-  c: usize,
-  pitch: usize,
-  depth: i32,
-  start0: v128,
-  start1: v128,
-  add: bool,
-): void {
-  let c00 = start0, c01 = start1, c10 = start0, c11 = start1;
-  let c20 = start0, c21 = start1, c30 = start0, c31 = start1;
-  for (let d = 0; d < depth; d++) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16), rows = v128.load(a);
-    let row = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
-    c00 = f32x4.relaxed_madd(row, b0, c00);
-    c01 = f32x4.relaxed_madd(row, b1, c01);
-    row = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
-    c10 = f32x4.relaxed_madd(row, b0, c10);
-    c11 = f32x4.relaxed_madd(row, b1, c11);
-    row = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
-    c20 = f32x4.relaxed_madd(row, b0, c20);
-    c21 = f32x4.relaxed_madd(row, b1, c21);
-    row = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
-    c30 = f32x4.relaxed_madd(row, b0, c30);
-    c31 = f32x4.relaxed_madd(row, b1, c31);
-    a += 16;
-    b += 32;
-  }
-  const r1 = c + pitch, r2 = r1 + pitch, r3 = r2 + pitch;
-  if (add) {
-    c00 = f32x4.add(c00, v128.load(c));
-    c01 = f32x4.add(c01, v128.load(c, 16));
-    c10 = f32x4.add(c10, v128.load(r1));
-    c11 = f32x4.add(c11, v128.load(r1, 16));
-    c20 = f32x4.add(c20, v128.load(r2));
-    c21 = f32x4.add(c21, v128.load(r2, 16));
-    c30 = f32x4.add(c30, v128.load(r3));
-    c31 = f32x4.add(c31, v128.load(r3, 16));
-  }
-  v128.store(c, c00);
-  v128.store(c, c01, 16);
-  v128.store(r1, c10);
-  v128.store(r1, c11, 16);
-  v128.store(r2, c20);
-  v128.store(r2, c21, 16);
-  v128.store(r3, c30);
-  v128.store(r3, c31, 16);
 }
 
 /** Where a slot's keys of a key-value head stand; its values stand K heads further. */

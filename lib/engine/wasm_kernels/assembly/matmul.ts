@@ -6,6 +6,8 @@
 // keeps a tile of 4 rows × 8 columns of C in registers. Pointers are bytes, counts and strides are elements. No static
 // data, no allocation: this module shares tfjs's heap and owns none of it but the scratch space it is given.
 
+import { tile } from "./simd.ts";
+
 const KC: i32 = 256; // depth of a packed strip: 4 rows of A (4 KB) and 8 columns of B (8 KB) stay in L1
 const MC: i32 = 64; // rows of A packed at a time (64 KB)
 const NC: i32 = 512; // columns of B packed at a time (512 KB, L2)
@@ -70,6 +72,7 @@ function product(
   const packedB = scratch;
   const packedA = scratch + PACKED_B;
   const edge = packedA + PACKED_A;
+  const zero = f32x4.splat(0);
   for (let j0 = 0; j0 < n; j0 += NC) {
     const nc = min(NC, n - j0);
     for (let k0 = 0; k0 < k; k0 += KC) {
@@ -91,9 +94,9 @@ function product(
           for (let i = 0; i < mc; i += 4) {
             const to = c + ((<usize> (i0 + i) * n + j0 + j) << 2);
             if (nc - j >= 8 && mc - i >= 4) {
-              tile(packedA + ((<usize> i * kc) << 2), strip, to, <usize> n << 2, kc, k0 > 0);
+              tile(packedA + ((<usize> i * kc) << 2), strip, to, <usize> n << 2, kc, zero, zero, k0 > 0);
             } else {
-              tile(packedA + ((<usize> i * kc) << 2), strip, edge, 32, kc, false);
+              tile(packedA + ((<usize> i * kc) << 2), strip, edge, 32, kc, zero, zero, false);
               copyEdge(edge, to, min(4, mc - i), min(8, nc - j), n, k0 > 0);
             }
           }
@@ -161,48 +164,6 @@ function packFour(
     from += next;
     to += pitch;
   }
-}
-
-/** A tile of 4 × 8: c = (add ? c : 0) + Σ_d a[d,·] ⊗ b[d,·]; `pitch` is the distance of two rows of c in bytes. */
-function tile(a: usize, b: usize, c: usize, pitch: usize, depth: i32, add: bool): void {
-  let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00;
-  let c20 = c00, c21 = c00, c30 = c00, c31 = c00;
-  for (let d = 0; d < depth; d++) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16), rows = v128.load(a);
-    let row = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
-    c00 = f32x4.relaxed_madd(row, b0, c00);
-    c01 = f32x4.relaxed_madd(row, b1, c01);
-    row = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
-    c10 = f32x4.relaxed_madd(row, b0, c10);
-    c11 = f32x4.relaxed_madd(row, b1, c11);
-    row = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
-    c20 = f32x4.relaxed_madd(row, b0, c20);
-    c21 = f32x4.relaxed_madd(row, b1, c21);
-    row = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
-    c30 = f32x4.relaxed_madd(row, b0, c30);
-    c31 = f32x4.relaxed_madd(row, b1, c31);
-    a += 16;
-    b += 32;
-  }
-  const r1 = c + pitch, r2 = r1 + pitch, r3 = r2 + pitch;
-  if (add) {
-    c00 = f32x4.add(c00, v128.load(c));
-    c01 = f32x4.add(c01, v128.load(c, 16));
-    c10 = f32x4.add(c10, v128.load(r1));
-    c11 = f32x4.add(c11, v128.load(r1, 16));
-    c20 = f32x4.add(c20, v128.load(r2));
-    c21 = f32x4.add(c21, v128.load(r2, 16));
-    c30 = f32x4.add(c30, v128.load(r3));
-    c31 = f32x4.add(c31, v128.load(r3, 16));
-  }
-  v128.store(c, c00);
-  v128.store(c, c01, 16);
-  v128.store(r1, c10);
-  v128.store(r1, c11, 16);
-  v128.store(r2, c20);
-  v128.store(r2, c21, 16);
-  v128.store(r3, c30);
-  v128.store(r3, c31, 16);
 }
 
 /** Copies or adds the part of a 4 × 8 tile that lies inside C. */

@@ -32,3 +32,54 @@ export function exp4(value: v128): v128 {
 function powerOfTwo(n: v128): v128 {
   return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
 }
+
+/** A tile of 4 × 8: c = (add ? c : 0) + start + Σ_d a[d,·] ⊗ b[d,·]; `pitch` is the distance of two rows of c in bytes. */
+export function tile(
+  a: usize,
+  b: usize,
+  c: usize,
+  pitch: usize,
+  depth: i32,
+  start0: v128,
+  start1: v128,
+  add: bool,
+): void {
+  let c00 = start0, c01 = start1, c10 = start0, c11 = start1;
+  let c20 = start0, c21 = start1, c30 = start0, c31 = start1;
+  for (let d = 0; d < depth; d++) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16), rows = v128.load(a);
+    let row = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
+    c00 = f32x4.relaxed_madd(row, b0, c00);
+    c01 = f32x4.relaxed_madd(row, b1, c01);
+    row = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
+    c10 = f32x4.relaxed_madd(row, b0, c10);
+    c11 = f32x4.relaxed_madd(row, b1, c11);
+    row = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
+    c20 = f32x4.relaxed_madd(row, b0, c20);
+    c21 = f32x4.relaxed_madd(row, b1, c21);
+    row = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
+    c30 = f32x4.relaxed_madd(row, b0, c30);
+    c31 = f32x4.relaxed_madd(row, b1, c31);
+    a += 16;
+    b += 32;
+  }
+  const r1 = c + pitch, r2 = r1 + pitch, r3 = r2 + pitch;
+  if (add) {
+    c00 = f32x4.add(c00, v128.load(c));
+    c01 = f32x4.add(c01, v128.load(c, 16));
+    c10 = f32x4.add(c10, v128.load(r1));
+    c11 = f32x4.add(c11, v128.load(r1, 16));
+    c20 = f32x4.add(c20, v128.load(r2));
+    c21 = f32x4.add(c21, v128.load(r2, 16));
+    c30 = f32x4.add(c30, v128.load(r3));
+    c31 = f32x4.add(c31, v128.load(r3, 16));
+  }
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store(r1, c10);
+  v128.store(r1, c11, 16);
+  v128.store(r2, c20);
+  v128.store(r2, c21, 16);
+  v128.store(r3, c30);
+  v128.store(r3, c31, 16);
+}
