@@ -97,7 +97,8 @@ export async function generate(
   if (options.maxNewTokens === 0 || contexts.length === 0) return results;
   const { maxBatch = 64, prefixCache, temperature } = options;
   const longest = Math.max(...contexts.map((context) => context.length));
-  const sinks = results.map((result, row) => sinkOf(policy, result, row, options));
+  const completesStop = stopMatcher(policy.tokenizer, options.stopStrings);
+  const sinks = results.map((result, row) => sinkOf(policy, result, row, completesStop, options));
   if (await generateOnHost(policy, contexts, longest + options.maxNewTokens, sinks, options)) return results;
   const decoder = openDecoder(policy, longest + options.maxNewTokens);
   const seen: CachedContexts[] = [];
@@ -127,10 +128,10 @@ function sinkOf(
   { config, tokenizer }: Policy,
   result: Generated,
   row: number,
+  completesStop: (tokens: readonly number[]) => boolean,
   options: GenerateOptions,
 ): Sink {
   const endTokens = [config.eos_token_id ?? [], tokenizer.eosTokenId ?? []].flat();
-  const completesStop = stopMatcher(tokenizer, options.stopStrings);
   const stream = options.random(row);
   return (probabilities) => {
     const uniform = options.temperature === 0 ? 0 : stream();
