@@ -13,6 +13,7 @@ const output = { struct: ["u64", "i32"] } as const;
 export const libtensorflowSymbols = {
   // libc, found through the same handle
   dlopen: { parameters: ["buffer", "i32"], result: "u64" },
+  dlsym: { parameters: ["pointer", "buffer"], result: "pointer" },
   memcpy: { parameters: ["u64", "buffer", "usize"], result: "void" },
   memcpyOut: { name: "memcpy", parameters: ["buffer", "u64", "usize"], result: "void" },
   getenv: { parameters: ["buffer"], result: "pointer" },

@@ -8,6 +8,7 @@ import nodeUtil from "node:util";
 import * as tf from "@tensorflow/tfjs";
 import { cString, textAt } from "./libtensorflow_symbols.ts";
 import type { LoadedLibrary } from "./load_library.ts";
+import { registerNativeOperations } from "./native/operations.ts";
 import { withoutLog } from "./quiet_log.ts";
 import { TensorflowBinding, type TensorMetadata } from "./tensorflow_binding.ts";
 
@@ -23,6 +24,12 @@ export interface TensorflowBackend extends tf.KernelBackend {
   createOutputTensor(metadata: TensorMetadata): tf.Tensor;
   getDTypeInteger(dtype: tf.DataType): number;
   executeSingleOutput(name: string, attributes: unknown[], inputs: tf.TensorInfo[]): tf.Tensor;
+  executeMultipleOutputs(
+    name: string,
+    attributes: unknown[],
+    inputs: tf.TensorInfo[],
+    outputCount: number,
+  ): tf.Tensor[];
 }
 
 /** Tells other isolates of this process, as `pid:threads`, that the library's one pool of threads stands. */
@@ -42,7 +49,7 @@ let opened: OpenedBackend | undefined;
  * @param threads how many threads compute, all cores when undefined; a process that computes already keeps its number.
  */
 export async function openTensorflowBackend(
-  { library }: LoadedLibrary,
+  { library, path }: LoadedLibrary,
   threads: number | undefined,
 ): Promise<OpenedBackend> {
   if (opened !== undefined) return opened;
@@ -65,6 +72,7 @@ export async function openTensorflowBackend(
   };
   const backend = new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node-gpu");
   replaceGather();
+  if (!backend.isUsingGpuDevice) registerNativeOperations(library, await Deno.realPath(path), count);
   tf.registerBackend("tensorflow", () => backend, 3);
   opened = { backend, threads: count };
   return opened;

@@ -9,6 +9,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { CompiledStep, CompileOptions, Step } from "./engine.ts";
 import { addFunction, type Recording, removeFunction } from "./graph_function.ts";
+import { withoutFusedKernels } from "./fused_kernels.ts";
 import { cString } from "./libtensorflow_symbols.ts";
 import type { TensorflowBackend } from "./tensorflow_backend.ts";
 
@@ -49,7 +50,8 @@ export function tracedStep(
   let disposed = false;
 
   const trace = (inputs: tf.Tensor[]): string => {
-    const recording = recordStep(backend, name, step, inputs);
+    const record = () => recordStep(backend, name, step, inputs);
+    const recording = xla ? withoutFusedKernels(record) : record();
     outputCount ??= recording.outputs.length;
     if (recording.outputs.length !== outputCount) {
       throw new Error(

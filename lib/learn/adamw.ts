@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { fused, hasFusedKernels } from "../engine/fused_kernels.ts";
 
 /** AdamW's settings. */
 export interface AdamwOptions {
@@ -71,7 +72,17 @@ export function adamwStep(
     const keep = tf.sub(1, tf.mul(learningRate, weightDecay));
 
     const out: AdamwResult = { params: [], m: [], v: [], gradNorm };
+    const fusedScalars = hasFusedKernels()
+      ? tf.stack([clip ?? 1, beta1, beta2, inverseRoot, epsilon, stepSize, keep] as tf.Scalar[])
+      : undefined;
     params.forEach((parameter, i) => {
+      if (fusedScalars) {
+        const [next, first, second] = fused("AdamW", [parameter, grads[i]!, m[i]!, v[i]!, fusedScalars]);
+        out.params.push(next!);
+        out.m.push(first!);
+        out.v.push(second!);
+        return;
+      }
       // A scope of its own: what is passed through for one parameter is freed before the next.
       const [next, first, second] = tf.tidy(() => {
         const gradient = clip ? tf.mul(grads[i]!, clip) : grads[i]!;

@@ -8,6 +8,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { fused } from "../engine/fused_kernels.ts";
 
 /**
  * How a block attends: queries [B, K, G·T, Dh] (already scaled; row g·T + t is query t of head g of the group), new keys
@@ -88,6 +89,33 @@ export function causalAttention(causal_TT: tf.Tensor2D): Attention {
     );
     return tf.reshape(out, [B, K, GT, Dh]);
   };
+}
+
+/**
+ * Causal attention by a fused kernel, with the rotation of queries and keys before it.
+ *
+ * @param qkv_NW What the projections gave, N = B·T rows of q[H·Dh] (already scaled), k[K·Dh], v[K·Dh].
+ * @param cos_TR Cosines [T, Dh / 2]; `sin_TR` likewise.
+ * @returns [N, H·Dh].
+ */
+export function fusedAttention(
+  qkv_NW: tf.Tensor,
+  [cos_TR, sin_TR]: readonly [tf.Tensor, tf.Tensor],
+  [heads, kv_heads]: readonly [number, number],
+): tf.Tensor2D {
+  const attributes = { heads, kv_heads };
+  const attend = tf.customGrad((qkv, save) => {
+    const qkv_NW = qkv as tf.Tensor;
+    const [out_ND, logSums_NH] = fused("Attention", [qkv_NW, cos_TR, sin_TR], attributes) as [
+      tf.Tensor,
+      tf.Tensor,
+    ];
+    (save as tf.GradSaveFunc)([out_ND, logSums_NH, qkv_NW, cos_TR, sin_TR]);
+    const gradFunc = (dout_ND: tf.Tensor, saved: tf.Tensor[]) =>
+      fused("AttentionGrad", [dout_ND, ...saved], attributes)[0]!;
+    return { value: out_ND, gradFunc };
+  });
+  return attend(qkv_NW) as tf.Tensor2D;
 }
 
 /** The sum of tensors [N, 1…T, Dh] that begin at the same position, each longer than the one before. */

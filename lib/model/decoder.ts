@@ -12,8 +12,9 @@
 import * as tf from "@tensorflow/tfjs";
 import { randomStream } from "../base/random.ts";
 import { hostThreads } from "../engine/host_threads.ts";
-import { type Attention, causalAttention, causalMask } from "./attention.ts";
-import { gatherRows, linear, rmsNorm, rotate, type Rotation, swiGlu } from "./layer_ops.ts";
+import { hasFusedKernels } from "../engine/fused_kernels.ts";
+import { type Attention, causalAttention, causalMask, fusedAttention } from "./attention.ts";
+import { fusedSwiGlu, gatherRows, linear, rmsNorm, rotate, type Rotation, swiGlu } from "./layer_ops.ts";
 import type { Adapter, ModelConfig, Weights } from "./policy.ts";
 
 /** The width of one attention head. */
@@ -224,6 +225,22 @@ export function decoderBlock(
   return tf.add(residual_ND, linear(inner_NF, block.down));
 }
 
+/** `decoderBlock` of whole rows on an engine with fused kernels: no axes are swapped, no scores are kept. */
+function fusedBlock(
+  config: ModelConfig,
+  block: BlockTensors,
+  x_ND: tf.Tensor,
+  rotation: readonly [tf.Tensor, tf.Tensor],
+): tf.Tensor2D {
+  const heads = [config.num_attention_heads, config.num_key_value_heads] as const;
+  const norm_ND = rmsNorm(x_ND, block.attentionNorm, config.rms_norm_eps);
+  const context_ND = fusedAttention(linear(norm_ND, block.qkv, block.qkvBias), rotation, heads);
+  const residual_ND = tf.add(x_ND, linear(context_ND, block.output, block.outputBias));
+  const inner_ND = rmsNorm(residual_ND, block.feedForwardNorm, config.rms_norm_eps);
+  const inner_NF = fusedSwiGlu(linear(inner_ND, tf.concat([block.gate, block.up], 0)));
+  return tf.add(residual_ND, linear(inner_NF, block.down));
+}
+
 /** Host arrays of a rotation. */
 export interface RotationTable {
   cos: Float32Array;
@@ -287,8 +304,7 @@ export function hiddenStates(
 ): tf.Tensor3D {
   return tf.tidy(() => {
     const [B, T] = tokens_BT.shape;
-    const rotation = rotationOf(rotationTable(config, T), [T, headWidth(config)]);
-    const attention = causalAttention(causalMask(T));
+    const through = blockFunction(config, T);
     const blocks = Array.from(
       { length: config.num_hidden_layers },
       (_, layer) => blockTensors(config, weights, adapter, layer),
@@ -298,13 +314,39 @@ export function hiddenStates(
       const b = part_bT.shape[0];
       let x_ND = gatherRows(weight(weights, "model.embed_tokens.weight"), tf.reshape(part_bT, [b * T]));
       for (const block of blocks) {
-        x_ND = tf.tidy(() => decoderBlock(config, block, x_ND, [b, T], rotation, attention));
+        x_ND = tf.tidy(() => through(block, x_ND, b));
       }
       return rmsNorm(x_ND, weight(weights, "model.norm.weight"), config.rms_norm_eps);
     });
     const hidden_ND = hidden.length === 1 ? hidden[0]! : tf.concat(hidden, 0);
     return tf.reshape(hidden_ND, [B, T, config.hidden_size]);
   });
+}
+
+/** What sends b whole rows of T tokens through a block. */
+function blockFunction(
+  config: ModelConfig,
+  T: number,
+): (block: BlockTensors, x_ND: tf.Tensor, b: number) => tf.Tensor2D {
+  const table = rotationTable(config, T);
+  if (hasFusedKernels()) {
+    const { cos, sin } = halfTable(config, table);
+    const rotation = [cos, sin].map((values) => tf.tensor(values, [T, headWidth(config) / 2])) as [
+      tf.Tensor,
+      tf.Tensor,
+    ];
+    return (block, x_ND) => fusedBlock(config, block, x_ND, rotation);
+  }
+  const rotation = rotationOf(table, [T, headWidth(config)]);
+  const attention = causalAttention(causalMask(T));
+  return (block, x_ND, b) => decoderBlock(config, block, x_ND, [b, T], rotation, attention);
+}
+
+/** The second halves of a table's rows, where the sines have their own sign: [length, Dh / 2] each. */
+export function halfTable(config: ModelConfig, { cos, sin }: RotationTable): RotationTable {
+  const Dh = headWidth(config);
+  const half = (values: Float32Array) => values.filter((_, i) => i % Dh >= Dh / 2);
+  return { cos: half(cos), sin: half(sin) };
 }
 
 /** Tokens of a part of a batch that goes through the blocks for itself: its intermediate values fit a cache. */

@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { fused, hasFusedKernels } from "../engine/fused_kernels.ts";
 
 /**
  * RMSNorm (arXiv 1910.07467, eq. 4): x / sqrt(mean(x²) + ε) · w.
@@ -13,6 +14,7 @@ import * as tf from "@tensorflow/tfjs";
  * @param weight_D The gain [D], float32.
  */
 export function rmsNorm(x_ND: tf.Tensor, weight_D: tf.Tensor, epsilon: number): tf.Tensor2D {
+  if (hasFusedKernels()) return fusedRmsNorm(x_ND, weight_D, epsilon);
   const norm = tf.customGrad((x, weight, save) => {
     const [x_ND, w_D, keep] = [x as tf.Tensor, weight as tf.Tensor, save as tf.GradSaveFunc];
     const inverse_N1 = tf.rsqrt(tf.add(tf.mean(tf.square(x_ND), -1, true), epsilon));
@@ -27,6 +29,19 @@ export function rmsNorm(x_ND: tf.Tensor, weight_D: tf.Tensor, epsilon: number): 
       return [dx, tf.sum(scaled_ND, 0)];
     };
     return { value: tf.mul(unit_ND, w_D), gradFunc };
+  });
+  return norm(x_ND, weight_D) as tf.Tensor2D;
+}
+
+function fusedRmsNorm(x_ND: tf.Tensor, weight_D: tf.Tensor, epsilon: number): tf.Tensor2D {
+  const norm = tf.customGrad((x, weight, save) => {
+    const inputs = [x as tf.Tensor, weight as tf.Tensor];
+    (save as tf.GradSaveFunc)(inputs);
+    return {
+      value: fused("RmsNorm", inputs, { epsilon })[0]!,
+      gradFunc: (dy_ND: tf.Tensor, saved: tf.Tensor[]) =>
+        fused("RmsNormGrad", [dy_ND, ...saved], { epsilon }),
+    };
   });
   return norm(x_ND, weight_D) as tf.Tensor2D;
 }
@@ -84,6 +99,23 @@ export function swiGlu(gate_NF: tf.Tensor, up_NF: tf.Tensor): tf.Tensor2D {
 }
 
 /**
+ * SwiGLU by a fused kernel.
+ *
+ * @param gateUp_N2F Rows gate[F], up[F], float32.
+ * @returns [N, F].
+ */
+export function fusedSwiGlu(gateUp_N2F: tf.Tensor): tf.Tensor2D {
+  const activation = tf.customGrad((gateUp, save) => {
+    (save as tf.GradSaveFunc)([gateUp as tf.Tensor]);
+    return {
+      value: fused("SwiGlu", [gateUp as tf.Tensor])[0]!,
+      gradFunc: (dy_NF: tf.Tensor, saved: tf.Tensor[]) => fused("SwiGluGrad", [dy_NF, ...saved])[0]!,
+    };
+  });
+  return activation(gateUp_N2F) as tf.Tensor2D;
+}
+
+/**
  * Rows of a table; the gradient adds up what each row received.
  *
  * @param table_RD [R, D], float32.
@@ -109,6 +141,29 @@ export function gatherRows(table_RD: tf.Tensor, index_N: tf.Tensor1D): tf.Tensor
  * @param bias_O [out].
  */
 export function linear(x_NI: tf.Tensor, weight_OI: tf.Tensor, bias_O?: tf.Tensor): tf.Tensor2D {
+  if (bias_O && hasFusedKernels()) return fusedLinear(x_NI, weight_OI, bias_O);
   const y_NO = tf.matMul(x_NI, weight_OI, false, true);
   return (bias_O ? tf.add(y_NO, bias_O) : y_NO) as tf.Tensor2D;
+}
+
+function fusedLinear(x_NI: tf.Tensor, weight_OI: tf.Tensor, bias_O: tf.Tensor): tf.Tensor2D {
+  const apply = tf.customGrad((x, weight, bias, save) => {
+    const [x_NI, weight_OI] = [x as unknown as tf.Tensor2D, weight as tf.Tensor2D];
+    (save as tf.GradSaveFunc)([x_NI, weight_OI]);
+    const value = fused("Linear", [x_NI, weight_OI, bias as tf.Tensor], {
+      transpose_a: false,
+      transpose_b: true,
+    })[0]!;
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const [x_NI, weight_OI] = saved as [tf.Tensor2D, tf.Tensor2D];
+      const dy_NO = dy as tf.Tensor2D;
+      return [
+        tf.matMul(dy_NO, weight_OI),
+        tf.matMul(dy_NO, x_NI, true, false),
+        fused("ColumnSums", [dy_NO])[0]!,
+      ];
+    };
+    return { value, gradFunc };
+  });
+  return apply(x_NI, weight_OI, bias_O) as tf.Tensor2D;
 }

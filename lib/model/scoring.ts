@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { fused, hasFusedKernels } from "../engine/fused_kernels.ts";
 import { hiddenStates, outputLogits } from "./decoder.ts";
 import { gatherRows } from "./layer_ops.ts";
 import type { Adapter, ModelConfig, Weights } from "./policy.ts";
@@ -83,6 +84,14 @@ export function tokenLogprobs(
   const N = B * M;
   // Positions in the flat array are int32.
   if (N * V >= 2 ** 31) throw new RangeError(`Cannot score ${N} × ${V} logits at once; use smaller batches`);
+  if (hasFusedKernels()) {
+    const logp_N = fusedTokenLogprobs(
+      tf.reshape(logits_BMV, [N, V]),
+      tf.reshape(targets_BM, [N]),
+      1 / temperature,
+    );
+    return tf.reshape(logp_N, [B, M]);
+  }
   const compute = tf.customGrad((logits, save) => {
     const scaled_NV = scale(logits as tf.Tensor, temperature);
     const p_NV = tf.softmax(scaled_NV) as tf.Tensor2D;
@@ -99,6 +108,18 @@ export function tokenLogprobs(
     return { value: tf.sub(chosen_N, logNormaliser(scaled_NV, p_NV)), gradFunc };
   });
   return tf.reshape(compute(tf.reshape(logits_BMV, [N, V])), [B, M]);
+}
+
+function fusedTokenLogprobs(logits_NV: tf.Tensor, targets_N: tf.Tensor, scale: number): tf.Tensor {
+  const compute = tf.customGrad((logits, save) => {
+    const inputs = [logits as tf.Tensor, targets_N];
+    const [logp_N, logSums_N] = fused("TokenLogprobs", inputs, { scale }) as [tf.Tensor, tf.Tensor];
+    (save as tf.GradSaveFunc)([...inputs, logSums_N]);
+    const gradFunc = (dy_N: tf.Tensor, saved: tf.Tensor[]) =>
+      fused("TokenLogprobsGrad", [dy_N, ...saved], { scale })[0]!;
+    return { value: logp_N, gradFunc };
+  });
+  return compute(logits_NV);
 }
 
 /**

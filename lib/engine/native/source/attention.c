@@ -1,0 +1,223 @@
+#include "attention.h"
+#include "gemm.h"
+#include "threads.h"
+
+// Letters: C keys that a block of queries may see, P = softmax(scores), S scores. The scores of a block of queries are
+// made, used and forgotten, forwards and again backwards (FlashAttention, arXiv 2205.14135): memory grows with T.
+
+enum { block_rows = 48 };  // queries at a time in the gradient, a multiple of tile_rows and panel_width
+
+// Rotary embedding (arXiv 2104.09864, eq. 34), element i paired with i + Dh / 2; `turn` −1 turns back.
+static void rotate(const float *from, const float *cos, const float *sin, long Dh, float turn, float *to) {
+  const long half = Dh / 2;
+  for (long j = 0; j < half; j++) {
+    const float first = from[j], second = from[half + j], s = sin[j] * turn;
+    to[j] = first * cos[j] - second * s;
+    to[half + j] = second * cos[j] + first * s;
+  }
+}
+
+// A head's rows of qkv, rotated: [T, Dh], rows of zeros up to `padded`.
+static void take_rotated(const Heads *h, long b, long head, long padded, float *to) {
+  const long width = (h->H + 2 * h->K) * h->Dh, half = h->Dh / 2;
+  for (long t = 0; t < h->T; t++) {
+    const float *from = h->qkv + (b * h->T + t) * width + head * h->Dh;
+    rotate(from, h->cos + t * half, h->sin + t * half, h->Dh, 1, to + t * h->Dh);
+  }
+  for (long i = h->T * h->Dh; i < padded * h->Dh; i++) to[i] = 0;
+}
+
+static void take(const float *from, long pitch, long T, long Dh, long padded, float *to) {
+  for (long t = 0; t < T; t++) {
+    for (long d = 0; d < Dh; d++) to[t * Dh + d] = from[t * pitch + d];
+  }
+  for (long i = T * Dh; i < padded * Dh; i++) to[i] = 0;
+}
+
+// Panels of x[rows, Dh]ᵀ: one for every 16 rows, [Dh][16].
+static void pack_transposed(const float *x, long rows, long Dh, float *panels) {
+  for (long c = 0; c < rows; c += panel_width) {
+    pack_panel((Matrix){x + c * Dh, 1, Dh}, Dh, panel_width, panels + c * Dh);
+  }
+}
+
+// Panels of x[rows, Dh]: one for every 16 columns, [rows][16].
+static void pack_plain(const float *x, long rows, long Dh, float *panels) {
+  for (long d = 0; d < Dh; d += panel_width) {
+    pack_panel((Matrix){x + d, Dh, 1}, rows, least(panel_width, Dh - d), panels + d * rows);
+  }
+}
+
+typedef struct {
+  const Heads *heads;
+  float *out, *log_sums;
+  const float *dout, *known_out, *known_sums;
+  float *dqkv;
+} Work;
+
+// Up to six queries · keys: scores [rows, columns], columns a multiple of 16.
+static void score(int rows, const float *q, const float *key_panels, long Dh, long columns, float *scores, long pitch) {
+  for (long c = 0; c < columns; c += panel_width) {
+    tile_by_rows(rows, Dh, q, Dh, key_panels + c * Dh, scores + c, pitch, false, 0);
+  }
+}
+
+// to[rows, Dh] = weights[rows, depth] · the rows that were packed plain with `packed` rows.
+static void weigh(int rows, long depth, const float *weights, long pitch, const float *panels, long packed, long Dh,
+                  float *to, long to_pitch) {
+  float edge[tile_rows * panel_width];
+  for (long d = 0; d < Dh; d += panel_width) {
+    const long width = least(panel_width, Dh - d);
+    float *out = width == panel_width ? to + d : edge;
+    tile_by_rows(rows, depth, weights, pitch, panels + d * packed, out, width == panel_width ? to_pitch : panel_width,
+                 false, 0);
+    if (width == panel_width) continue;
+    for (int r = 0; r < rows; r++) {
+      for (long i = 0; i < width; i++) to[r * to_pitch + d + i] = edge[r * panel_width + i];
+    }
+  }
+}
+
+static void forward_head(void *context, long part) {
+  const Work *w = context;
+  const Heads *h = w->heads;
+  const long T = h->T, Dh = h->Dh, b = part / h->K, kv = part % h->K, group = h->H / h->K;
+  const long padded = round_up(T, panel_width), rounded = round_up(Dh, panel_width);
+  float *rows = scratch_of(1, 4 * (padded * (2 * Dh + Dh + rounded) + tile_rows * padded));
+  float *q = rows + padded * Dh, *key_panels = q + padded * Dh, *value_panels = key_panels + padded * Dh;
+  float *scores = value_panels + padded * rounded;
+  const long width = (h->H + 2 * h->K) * Dh;
+
+  take_rotated(h, b, h->H + kv, padded, rows);
+  pack_transposed(rows, padded, Dh, key_panels);
+  take(h->qkv + b * T * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
+  pack_plain(rows, padded, Dh, value_panels);
+  for (long head = kv * group; head < (kv + 1) * group; head++) {
+    take_rotated(h, b, head, padded, q);
+    for (long t = 0; t < T; t += tile_rows) {
+      const int count = (int)least(tile_rows, T - t);
+      const long columns = round_up(t + count, panel_width);
+      score(count, q + t * Dh, key_panels, Dh, columns, scores, padded);
+      float inverse[tile_rows];
+      for (int i = 0; i < count; i++) {
+        float *row = scores + i * padded;
+        const long seen = t + i + 1;
+        f8 top = all8(-__builtin_inff());
+        for (long c = 0; c < seen; c += 8) top = max8(top, load_some(row + c, seen - c, -__builtin_inff()));
+        const f8 highest = all8(highest_of(top));
+        f8 sum = all8(0);
+        for (long c = 0; c < columns; c += 8) {
+          const f8 p = c >= seen ? all8(0) : exp8(load_some(row + c, seen - c, -__builtin_inff()) - highest);
+          store8(row + c, p);
+          sum += p;
+        }
+        const float total = sum_of(sum);
+        w->log_sums[(b * T + t + i) * h->H + head] = highest[0] + __builtin_logf(total);
+        inverse[i] = 1 / total;
+      }
+      float *to = w->out + (b * T + t) * h->H * Dh + head * Dh;
+      weigh(count, t + count, scores, padded, value_panels, padded, Dh, to, h->H * Dh);
+      for (int i = 0; i < count; i++) {
+        for (long d = 0; d < Dh; d++) to[i * h->H * Dh + d] *= inverse[i];
+      }
+    }
+  }
+}
+
+void attention(const Heads *heads, float *out, float *log_sums) {
+  Work work = {heads, out, log_sums, 0, 0, 0, 0};
+  in_parallel(forward_head, &work, heads->B * heads->K);
+}
+
+// sums[keys, Dh] += weightsᵀ[keys, rows] · packed rows [rows, Dh].
+static void add_transposed(long keys, long rows, const float *weights, long pitch, const float *panels, long Dh,
+                           float *sums, long sums_pitch) {
+  for (long d = 0; d < Dh; d += panel_width) {
+    for (long c = 0; c < keys; c += tile_rows) {
+      tile_by_columns((int)least(tile_rows, keys - c), rows, weights + c, pitch, panels + d * block_rows,
+                      sums + c * sums_pitch + d, sums_pitch, true, 0);
+    }
+  }
+}
+
+static void backward_head(void *context, long part) {
+  const Work *w = context;
+  const Heads *h = w->heads;
+  const long T = h->T, Dh = h->Dh, b = part / h->K, kv = part % h->K, group = h->H / h->K, half = Dh / 2;
+  const long padded = round_up(T, block_rows), rounded = round_up(Dh, panel_width);
+  const long width = (h->H + 2 * h->K) * Dh, out_width = h->H * Dh;
+  float *next = scratch_of(1, 4 * (padded * (4 * Dh + Dh + Dh + rounded + 2 * rounded) + 2 * block_rows * rounded +
+                                   2 * block_rows * padded + block_rows * Dh + 64));
+  float *rows = next; next += padded * Dh;
+  float *q = next; next += padded * Dh;
+  float *dout = next; next += padded * Dh;
+  float *key_panels = next; next += padded * Dh;    // of keysᵀ, for the scores
+  float *value_panels = next; next += padded * Dh;  // of valuesᵀ, for dP
+  float *key_rows = next; next += padded * rounded;  // of keys, for dq
+  float *dk = next; next += padded * rounded;
+  float *dv = next; next += padded * rounded;
+  float *q_panels = next; next += block_rows * rounded;
+  float *dout_panels = next; next += block_rows * rounded;
+  float *p = next; next += block_rows * padded;
+  float *ds = next; next += block_rows * padded;
+  float *dq = next;
+
+  take(h->qkv + b * T * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
+  pack_transposed(rows, padded, Dh, value_panels);
+  take_rotated(h, b, h->H + kv, padded, rows);
+  pack_transposed(rows, padded, Dh, key_panels);
+  pack_plain(rows, padded, Dh, key_rows);
+  for (long i = 0; i < padded * rounded; i++) dk[i] = dv[i] = 0;
+
+  for (long head = kv * group; head < (kv + 1) * group; head++) {
+    take_rotated(h, b, head, padded, q);
+    take(w->dout + b * T * out_width + head * Dh, out_width, T, Dh, padded, dout);
+    for (long t = 0; t < T; t += block_rows) {
+      const long count = least(block_rows, T - t), columns = round_up(t + count, panel_width);
+      for (long r = 0; r < count; r += tile_rows) {
+        const int n = (int)least(tile_rows, count - r);
+        score(n, q + (t + r) * Dh, key_panels, Dh, columns, p + r * padded, padded);
+        score(n, dout + (t + r) * Dh, value_panels, Dh, columns, ds + r * padded, padded);
+        for (int i = 0; i < n; i++) {
+          const long at = b * T + t + r + i, seen = t + r + i + 1;
+          // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
+          const float *o = w->known_out + at * out_width + head * Dh, *go = dout + (t + r + i) * Dh;
+          float dot = 0;
+          for (long d = 0; d < Dh; d++) dot += o[d] * go[d];
+          const f8 log_sum = all8(w->known_sums[at * h->H + head]), shift = all8(dot);
+          float *p_row = p + (r + i) * padded, *ds_row = ds + (r + i) * padded;
+          for (long c = 0; c < columns; c += 8) {
+            const f8 share = c >= seen ? all8(0) : exp8(load_some(p_row + c, seen - c, -__builtin_inff()) - log_sum);
+            store8(p_row + c, share);
+            store8(ds_row + c, share * (load8(ds_row + c) - shift));
+          }
+        }
+      }
+      for (long r = 0; r < count; r += tile_rows) {
+        const int n = (int)least(tile_rows, count - r);
+        weigh(n, t + count, ds + r * padded, padded, key_rows, padded, Dh, dq + r * Dh, Dh);
+      }
+      for (long r = 0; r < count; r++) {
+        float *to = w->dqkv + (b * T + t + r) * width + head * Dh;
+        rotate(dq + r * Dh, h->cos + (t + r) * half, h->sin + (t + r) * half, Dh, -1, to);
+      }
+      for (long d = 0; d < Dh; d += panel_width) {
+        const long wide = least(panel_width, Dh - d);
+        pack_panel((Matrix){q + t * Dh + d, Dh, 1}, count, wide, q_panels + d * block_rows);
+        pack_panel((Matrix){dout + t * Dh + d, Dh, 1}, count, wide, dout_panels + d * block_rows);
+      }
+      add_transposed(t + count, count, ds, padded, q_panels, Dh, dk, rounded);
+      add_transposed(t + count, count, p, padded, dout_panels, Dh, dv, rounded);
+    }
+  }
+  for (long t = 0; t < T; t++) {
+    float *to = w->dqkv + (b * T + t) * width + (h->H + kv) * Dh;
+    rotate(dk + t * rounded, h->cos + t * half, h->sin + t * half, Dh, -1, to);
+    for (long d = 0; d < Dh; d++) to[h->K * Dh + d] = dv[t * rounded + d];
+  }
+}
+
+void attention_gradient(const Heads *heads, const float *dout, const float *out, const float *log_sums, float *dqkv) {
+  Work work = {heads, 0, 0, dout, out, log_sums, dqkv};
+  in_parallel(backward_head, &work, heads->B * heads->K);
+}

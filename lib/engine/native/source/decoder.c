@@ -1,0 +1,330 @@
+#include "decoder.h"
+#include <stdlib.h>
+#include <string.h>
+#include "gemm.h"
+#include "layers.h"
+#include "threads.h"
+
+// A matrix in panels of 16 of its rows, and its bias, padded alike.
+typedef struct {
+  long out, in;
+  float *panels, *bias;
+} Packed;
+
+typedef struct {
+  Packed qkv, output, gate_up, down;
+} Block;
+
+struct Decoder {
+  DecoderShape shape;
+  float epsilon;
+  float *embedding, *cos, *sin;
+  // For each slot, block and key-value head: keys as [positions / 8][Dh][8], then values as [positions][Dh].
+  float *cache;
+  Packed logits;
+  Block blocks[];
+};
+
+enum { items_at_once = 96 };
+
+static long room(const DecoderShape *s) { return round_up(s->positions, 8); }
+
+static long slot_size(const DecoderShape *s) { return 2L * s->L * s->K * room(s) * s->Dh; }
+
+static float *keys_of(const Decoder *d, int slot, long layer, long head) {
+  const DecoderShape *s = &d->shape;
+  return d->cache + slot_size(s) * slot + 2 * (layer * s->K + head) * room(s) * s->Dh;
+}
+
+static float *copied(const float *from, long count) {
+  float *to = aligned_alloc(64, round_up(4 * count, 64));
+  if (to) memcpy(to, from, 4 * count);
+  return to;
+}
+
+Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *embedding, const float *cos,
+                      const float *sin) {
+  Decoder *d = calloc(1, sizeof(Decoder) + shape->L * sizeof(Block));
+  if (!d) return 0;
+  d->shape = *shape;
+  d->epsilon = epsilon;
+  d->embedding = copied(embedding, (long)shape->V * shape->D);
+  d->cos = copied(cos, (long)shape->positions * shape->Dh / 2);
+  d->sin = copied(sin, (long)shape->positions * shape->Dh / 2);
+  d->cache = aligned_alloc(64, round_up(4 * slot_size(shape) * shape->slots, 64));
+  if (d->embedding && d->cos && d->sin && d->cache) {
+    memset(d->cache, 0, 4 * slot_size(shape) * shape->slots);
+    return d;
+  }
+  decoder_close(d);
+  return 0;
+}
+
+static void free_packed(Packed *packed) {
+  free(packed->panels);
+  free(packed->bias);
+}
+
+void decoder_close(Decoder *d) {
+  for (int l = 0; l < d->shape.L; l++) {
+    free_packed(&d->blocks[l].qkv);
+    free_packed(&d->blocks[l].output);
+    free_packed(&d->blocks[l].gate_up);
+    free_packed(&d->blocks[l].down);
+  }
+  free_packed(&d->logits);
+  free(d->embedding);
+  free(d->cos);
+  free(d->sin);
+  free(d->cache);
+  free(d);
+}
+
+void decoder_matrix(Decoder *d, int layer, int which, const float *matrix, const float *norm, const float *bias) {
+  const DecoderShape *s = &d->shape;
+  const long query_width = (long)s->H * s->Dh;
+  Block *block = &d->blocks[layer];
+  const struct {
+    Packed *to;
+    long out, in;
+  } places[] = {
+      [matrix_qkv] = {&block->qkv, query_width + 2L * s->K * s->Dh, s->D},
+      [matrix_output] = {&block->output, s->D, query_width},
+      [matrix_gate_up] = {&block->gate_up, 2L * s->F, s->D},
+      [matrix_down] = {&block->down, s->D, s->F},
+      [matrix_logits] = {&d->logits, s->V, s->D},
+  };
+  Packed *to = places[which].to;
+  const long out = places[which].out, in = places[which].in, padded = round_up(out, panel_width);
+  to->out = out;
+  to->in = in;
+  to->panels = aligned_alloc(64, 4 * padded * in);
+  to->bias = aligned_alloc(64, 4 * padded);
+  if (!to->panels || !to->bias) abort();
+  for (long o = 0; o < padded; o++) to->bias[o] = bias && o < out ? bias[o] : 0;
+  for (long o = 0; o < out; o += panel_width) {
+    float *panel = to->panels + o * in;
+    pack_panel((Matrix){matrix + o * in, 1, in}, in, least(panel_width, out - o), panel);
+    for (long i = 0; norm && i < in; i++) {
+      for (int j = 0; j < panel_width; j++) panel[i * panel_width + j] *= norm[i];
+    }
+  }
+}
+
+void decoder_copy(Decoder *d, int from, int to, int count) {
+  const DecoderShape *s = &d->shape;
+  const long used = round_up(count, 8) * s->Dh;
+  for (long l = 0; l < s->L; l++) {
+    for (long k = 0; k < s->K; k++) {
+      const float *source = keys_of(d, from, l, k);
+      float *target = keys_of(d, to, l, k);
+      memcpy(target, source, 4 * used);
+      memcpy(target + room(s) * s->Dh, source + room(s) * s->Dh, 4 * used);
+    }
+  }
+}
+
+// out[rows, …] = (add ? out : 0) + a[rows, in] · matrixᵀ + bias, out's rows `pitch` apart, a multiple of 16.
+static void product(const Packed *matrix, long rows, const float *a, float *out, long pitch, bool add) {
+  for (long o = 0; o < matrix->out; o += panel_width) {
+    for (long i = 0; i < rows; i += tile_rows) {
+      tile_by_rows((int)least(tile_rows, rows - i), matrix->in, a + i * matrix->in, matrix->in,
+                   matrix->panels + o * matrix->in, out + i * pitch + o, pitch, add, matrix->bias + o);
+    }
+  }
+}
+
+// Rows of x / rms(x): the norm's weights are in the matrix that follows.
+static void normalise(long rows, long D, const float *x, long pitch, float epsilon, float *to) {
+  for (long i = 0; i < rows; i++) {
+    const float *from = x + i * pitch;
+    f8 squares = all8(0);
+    for (long d = 0; d < D; d += 8) {
+      const f8 part = load_some(from + d, D - d, 0);
+      squares += part * part;
+    }
+    const f8 inverse = all8(1 / __builtin_sqrtf(sum_of(squares) / (float)D + epsilon));
+    for (long d = 0; d < D; d += 8) store_some(to + i * D + d, D - d, load_some(from + d, D - d, 0) * inverse);
+  }
+}
+
+// Rotates an item's queries and keys (arXiv 2104.09864, halves as Llama has them), and caches its keys and values.
+static void rotate_and_store(const Decoder *d, const DecoderItem *item, long layer, float *qkv) {
+  const DecoderShape *s = &d->shape;
+  const long half = s->Dh / 2;
+  const float *cos = d->cos + item->position * half, *sin = d->sin + item->position * half;
+  for (long head = 0; head < s->H + s->K; head++) {
+    float *x = qkv + head * s->Dh;
+    for (long j = 0; j < half; j++) {
+      const float first = x[j], second = x[half + j];
+      x[j] = first * cos[j] - second * sin[j];
+      x[half + j] = second * cos[j] + first * sin[j];
+    }
+  }
+  for (long k = 0; k < s->K; k++) {
+    const float *key = qkv + (s->H + k) * s->Dh, *value = key + s->K * s->Dh;
+    float *keys = keys_of(d, item->slot, layer, k), *values = keys + room(s) * s->Dh;
+    float *to = keys + item->position / 8 * 8 * s->Dh + item->position % 8;
+    for (long i = 0; i < s->Dh; i++) to[8 * i] = key[i];
+    memcpy(values + item->position * s->Dh, value, 4 * s->Dh);
+  }
+}
+
+// scores[c] = q · key c, 8 · count of them.
+INLINE void score_blocks(const int count, const float *q, const float *keys, long Dh, float *scores) {
+  f8 sums[4];
+  for (int i = 0; i < count; i++) sums[i] = all8(0);
+  for (long d = 0; d < Dh; d++) {
+    const f8 x = all8(q[d]);
+#pragma unroll
+    for (int i = 0; i < count; i++) sums[i] += x * load8(keys + i * 8 * Dh + 8 * d);
+  }
+  for (int i = 0; i < count; i++) store8(scores + 8 * i, sums[i]);
+}
+
+// to[wide] = Σ_c weights[c] · values[c][wide] · factor, for `wide` numbers of Dh, a multiple of 8 up to 32.
+INLINE void sum_values(const int wide, const float *weights, long count, const float *values, long Dh, float factor,
+                       float *to) {
+  f8 sums[2][4];
+  for (int i = 0; i < wide / 8; i++) sums[0][i] = sums[1][i] = all8(0);
+  long c = 0;
+  for (; c + 2 <= count; c += 2) {
+    const f8 w = all8(weights[c]), u = all8(weights[c + 1]);
+#pragma unroll
+    for (int i = 0; i < wide / 8; i++) {
+      sums[0][i] += w * load8(values + c * Dh + 8 * i);
+      sums[1][i] += u * load8(values + (c + 1) * Dh + 8 * i);
+    }
+  }
+  if (c < count) {
+    for (int i = 0; i < wide / 8; i++) sums[0][i] += all8(weights[c]) * load8(values + c * Dh + 8 * i);
+  }
+  for (int i = 0; i < wide / 8; i++) store8(to + 8 * i, (sums[0][i] + sums[1][i]) * all8(factor));
+}
+
+// Attention of one item to all positions of its slot up to its own; queries are scaled already.
+static void attend(const Decoder *d, const DecoderItem *item, long layer, const float *qkv, float *scores, float *out) {
+  const DecoderShape *s = &d->shape;
+  const long count = item->position + 1, Dh = s->Dh;
+  for (long head = 0; head < s->H; head++) {
+    const float *keys = keys_of(d, item->slot, layer, head / (s->H / s->K)), *q = qkv + head * Dh;
+    long c = 0;
+    for (; c + 24 < count; c += 32) score_blocks(4, q, keys + c * Dh, Dh, scores + c);
+    for (; c < count; c += 8) score_blocks(1, q, keys + c * Dh, Dh, scores + c);
+    f8 top = all8(-__builtin_inff());
+    for (c = 0; c < count; c += 8) top = max8(top, load_some(scores + c, count - c, -__builtin_inff()));
+    const f8 highest = all8(highest_of(top));
+    f8 total = all8(0);
+    for (c = 0; c < count; c += 8) {
+      const f8 e = exp8(load_some(scores + c, count - c, -__builtin_inff()) - highest);
+      store8(scores + c, e);
+      total += e;
+    }
+    const float factor = 1 / sum_of(total);
+    const float *values = keys + room(s) * Dh;
+    float *to = out + head * Dh;
+    long i = 0;
+    for (; i + 32 <= Dh; i += 32) sum_values(32, scores, count, values + i, Dh, factor, to + i);
+    for (; i + 8 <= Dh; i += 8) sum_values(8, scores, count, values + i, Dh, factor, to + i);
+    for (; i < Dh; i++) {
+      float sum = 0;
+      for (c = 0; c < count; c++) sum += scores[c] * values[c * Dh + i];
+      to[i] = sum * factor;
+    }
+  }
+}
+
+// silu(gate) · up of rows gate[F], up[F], `pitch` apart: [rows, F].
+static void gate_rows(long rows, long F, const float *wide, long pitch, float *to) {
+  for (long i = 0; i < rows; i++) swi_glu_row(F, wide + i * pitch, to + i * F);
+}
+
+// p = softmax(logits · scale).
+static void softmax(long V, const float *logits, float scale, float *p) {
+  f8 top = all8(-__builtin_inff());
+  for (long v = 0; v < V; v += 8) top = max8(top, load_some(logits + v, V - v, -__builtin_inff()) * all8(scale));
+  const f8 highest = all8(highest_of(top));
+  f8 total = all8(0);
+  for (long v = 0; v < V; v += 8) {
+    const f8 e = exp8(load_some(logits + v, V - v, -__builtin_inff()) * all8(scale) - highest);
+    store_some(p + v, V - v, e);
+    total += e;
+  }
+  const f8 share = all8(1 / sum_of(total));
+  for (long v = 0; v < V; v += 8) store_some(p + v, V - v, load_some(p + v, V - v, 0) * share);
+}
+
+static void step_alone(const Decoder *d, const DecoderItem *items, long count, float scale, float *p) {
+  const DecoderShape *s = &d->shape;
+  const long D = s->D, F = s->F, attended_width = (long)s->H * s->Dh, pitch = round_up(D, panel_width);
+  const long qkv_width = round_up(attended_width + 2L * s->K * s->Dh, panel_width);
+  const long gated_width = round_up(2 * F, panel_width), logits_width = round_up(s->V, panel_width);
+  const long widest_in = attended_width > F ? attended_width : F;
+  const long widest_out = qkv_width > gated_width ? qkv_width : gated_width;
+  float *x = scratch(4 * (count * (pitch + (D > widest_in ? D : widest_in) +
+                                   (widest_out > logits_width ? widest_out : logits_width)) + room(s)));
+  float *inner = x + count * pitch;
+  float *wide = inner + count * (D > widest_in ? D : widest_in);
+  float *scores = wide + count * (widest_out > logits_width ? widest_out : logits_width);
+
+  for (long i = 0; i < count; i++) memcpy(x + i * pitch, d->embedding + (long)items[i].token * D, 4 * D);
+  for (long l = 0; l < s->L; l++) {
+    const Block *block = &d->blocks[l];
+    normalise(count, D, x, pitch, d->epsilon, inner);
+    product(&block->qkv, count, inner, wide, qkv_width, false);
+    for (long i = 0; i < count; i++) rotate_and_store(d, items + i, l, wide + i * qkv_width);
+    for (long i = 0; i < count; i++) {
+      attend(d, items + i, l, wide + i * qkv_width, scores, inner + i * attended_width);
+    }
+    product(&block->output, count, inner, x, pitch, true);
+    normalise(count, D, x, pitch, d->epsilon, inner);
+    product(&block->gate_up, count, inner, wide, gated_width, false);
+    gate_rows(count, F, wide, gated_width, inner);
+    product(&block->down, count, inner, x, pitch, true);
+  }
+  long wanted = 0;
+  for (long i = 0; i < count; i++) {
+    if (!items[i].wanted) continue;
+    if (wanted != i) memcpy(x + wanted * pitch, x + i * pitch, 4 * D);
+    wanted++;
+  }
+  normalise(wanted, D, x, pitch, d->epsilon, inner);
+  product(&d->logits, wanted, inner, wide, logits_width, false);
+  for (long i = 0; i < wanted; i++) softmax(s->V, wide + i * logits_width, scale, p + i * s->V);
+}
+
+typedef struct {
+  const Decoder *decoder;
+  const DecoderItem *items;
+  long count, parts;
+  float scale;
+  float *p;
+} Step;
+
+// The first item of a part: none of a slot's items are in another part.
+static long first_of(const Step *step, long part) {
+  long at = part * step->count / step->parts;
+  while (at > 0 && at < step->count && step->items[at].slot == step->items[at - 1].slot) at++;
+  return at;
+}
+
+static void step_part(void *context, long part) {
+  const Step *step = context;
+  const long end = first_of(step, part + 1);
+  long before = 0, from = first_of(step, part);
+  for (long i = 0; i < from; i++) before += step->items[i].wanted;
+  while (from < end) {
+    const long count = least(items_at_once, end - from);
+    step_alone(step->decoder, step->items + from, count, step->scale, step->p + before * step->decoder->shape.V);
+    for (long i = from; i < from + count; i++) before += step->items[i].wanted;
+    from += count;
+  }
+}
+
+void decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p) {
+  kernel_begins();
+  const long parts = least(count, idle_threads());
+  Step step = {decoder, items, count, parts, scale, p};
+  in_parallel(step_part, &step, parts);
+  kernel_ends();
+}

@@ -1,0 +1,35 @@
+// A Qwen2 or Llama decoder with a KV cache, for generation: any tokens of any rows in, distributions of the next token out.
+#pragma once
+#include "simd.h"
+
+// Letters: D width, H heads, K key-value heads, Dh head width, F feed-forward width, V vocabulary, L blocks.
+typedef struct {
+  int32_t D, H, K, Dh, F, V, L, slots, positions;
+} DecoderShape;
+
+typedef struct Decoder Decoder;
+
+// What decoder_matrix is given.
+enum { matrix_qkv, matrix_output, matrix_gate_up, matrix_down, matrix_logits };
+
+// A token of the row in `slot` at `position`; whether the distribution after it is wanted.
+typedef struct {
+  int32_t token, slot, position, wanted;
+} DecoderItem;
+
+// A decoder without weights, or null where memory is short. `embedding` is [V, D], cosines and sines [positions, Dh / 2].
+Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *embedding, const float *cos, const float *sin);
+
+// Copies a matrix [out, in] of a block, each input times norm[in], the weights of the norm before it, and its bias[out];
+// either may be null.
+void decoder_matrix(Decoder *decoder, int layer, int which, const float *matrix, const float *norm, const float *bias);
+
+// Copies the first `count` positions of a slot into another.
+void decoder_copy(Decoder *decoder, int from, int to, int count);
+
+// Sends items through the model. Items of one slot come together, in the order of their positions, and all that stand
+// before the first of them are in the cache. For the n-th wanted item, softmax(logits · scale) is row n of `p`, [V] each.
+// An item's numbers depend on its own row alone, to the last bit.
+void decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p);
+
+void decoder_close(Decoder *decoder);

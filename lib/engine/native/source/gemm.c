@@ -1,0 +1,248 @@
+#include "gemm.h"
+#include "threads.h"
+
+enum {
+  depth_at_once = 256,    // a panel of B (16 KB) stays in the first cache
+  columns_at_once = 1024, // packed columns of B (1 MB)
+  rows_at_once = 96,      // rows of A (96 KB) stay in the second cache
+};
+
+INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
+                 long pitch, bool add, const float *start) {
+  f8 sums[tile_rows][2];
+  const f8 start0 = start ? load8(start) : all8(0), start1 = start ? load8(start + 8) : all8(0);
+  for (int i = 0; i < rows; i++) {
+    sums[i][0] = start0;
+    sums[i][1] = start1;
+  }
+  for (long d = 0; d < depth; d++) {
+    const f8 b0 = load8(panel), b1 = load8(panel + 8);
+#pragma unroll
+    for (int i = 0; i < rows; i++) {
+      const f8 x = all8(a[i * row]);
+      sums[i][0] += x * b0;
+      sums[i][1] += x * b1;
+    }
+    a += column;
+    panel += panel_width;
+  }
+  for (int i = 0; i < rows; i++) {
+    float *to = c + i * pitch;
+    if (add) {
+      sums[i][0] += load8(to);
+      sums[i][1] += load8(to + 8);
+    }
+    store8(to, sums[i][0]);
+    store8(to + 8, sums[i][1]);
+  }
+}
+
+// One copy of the loop for every number of rows, so that the sums stay in registers.
+#define TILES(ROW, COLUMN)                                                       \
+  switch (rows) {                                                                \
+    case 6: tile(6, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
+    case 5: tile(5, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
+    case 4: tile(4, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
+    case 3: tile(3, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
+    case 2: tile(2, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
+    default: tile(1, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break; \
+  }
+
+void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
+                  const float *start) {
+  TILES(a_row, 1)
+}
+
+void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
+                     bool add, const float *start) {
+  TILES(1, a_column)
+}
+
+// to[j·16 + i] = from[i·pitch + j] for i, j < 8.
+static void transpose8(const float *from, long pitch, float *to) {
+  f8 r[8], t[8];
+  for (int i = 0; i < 8; i++) r[i] = load8(from + i * pitch);
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = i; j < i + 2; j++) {
+      r[j] = __builtin_shufflevector(t[j], t[j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      r[j + 2] = __builtin_shufflevector(t[j], t[j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int j = 0; j < 4; j++) {
+    store8(to + j * panel_width, __builtin_shufflevector(r[j], r[j + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+    store8(to + (j + 4) * panel_width, __builtin_shufflevector(r[j], r[j + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+  }
+}
+
+void pack_panel(Matrix b, long depth, long width, float *panel) {
+  long d = 0;
+  if (width == panel_width && b.column == 1) {
+    for (; d < depth; d++) {
+      store8(panel + d * panel_width, load8(b.data + d * b.row));
+      store8(panel + d * panel_width + 8, load8(b.data + d * b.row + 8));
+    }
+  } else if (width == panel_width && b.row == 1) {
+    for (; d + 8 <= depth; d += 8) {
+      transpose8(b.data + d, b.column, panel + d * panel_width);
+      transpose8(b.data + 8 * b.column + d, b.column, panel + d * panel_width + 8);
+    }
+  }
+  for (; d < depth; d++) {
+    for (long j = 0; j < panel_width; j++) {
+      panel[d * panel_width + j] = j < width ? b.data[d * b.row + j * b.column] : 0;
+    }
+  }
+}
+
+// Six rows of A, side by side: strip[d·6 + i]. One vector too many is written behind it.
+static void pack_strip(Matrix a, long depth, long rows, float *strip) {
+  if (a.row == 1 && rows == tile_rows) {
+    for (long d = 0; d + 1 < depth; d++) store8(strip + d * tile_rows, load8(a.data + d * a.column));
+    for (int i = 0; i < tile_rows; i++) strip[(depth - 1) * tile_rows + i] = a.data[(depth - 1) * a.column + i];
+    return;
+  }
+  for (long d = 0; d < depth; d++) {
+    for (long i = 0; i < tile_rows; i++) strip[d * tile_rows + i] = i < rows ? a.data[i * a.row + d * a.column] : 0;
+  }
+}
+
+static void clear(long m, long n, float *c, long pitch, const float *bias) {
+  for (long i = 0; i < m; i++) {
+    for (long j = 0; j < n; j++) c[i * pitch + j] = bias ? bias[j] : 0;
+  }
+}
+
+// One block of the result: rows and columns of what is packed.
+static void block(long m, long n, long depth, Matrix a, const float *strips, const float *panels, float *c, long pitch,
+                  bool add, const float *bias, float *edge) {
+  for (long j = 0; j < n; j += panel_width) {
+    const long width = least(panel_width, n - j);
+    const float *panel = panels + j * depth;
+    float padded[panel_width];
+    const float *start = bias ? bias + j : 0;
+    if (bias && width < panel_width) {
+      for (long q = 0; q < panel_width; q++) padded[q] = q < width ? bias[j + q] : 0;
+      start = padded;
+    }
+    for (long i = 0; i < m; i += tile_rows) {
+      const int rows = (int)least(tile_rows, m - i);
+      float *to = c + i * pitch + j;
+      const bool whole = width == panel_width;
+      float *out = whole ? to : edge;
+      const long out_pitch = whole ? pitch : panel_width;
+      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, whole && add, start);
+      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, whole && add, start);
+      if (whole) continue;
+      for (int r = 0; r < rows; r++) {
+        for (long q = 0; q < width; q++) {
+          const float value = edge[r * panel_width + q];
+          to[r * pitch + q] = add ? to[r * pitch + q] + value : value;
+        }
+      }
+    }
+  }
+}
+
+void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch, bool add, const float *bias) {
+  if (k == 0) {
+    if (!add) clear(m, n, c, pitch, bias);
+    return;
+  }
+  const long deepest = least(k, depth_at_once);
+  const long columns = least(round_up(n, panel_width), columns_at_once);
+  const bool packs_a = a.column != 1;
+  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows_at_once * deepest + 8 : 0) + 6 * panel_width));
+  float *edge = panels + columns * deepest;
+  float *strips = packs_a ? edge + 6 * panel_width : 0;
+  for (long j0 = 0; j0 < n; j0 += columns_at_once) {
+    const long nc = least(columns_at_once, n - j0);
+    for (long k0 = 0; k0 < k; k0 += depth_at_once) {
+      const long kc = least(depth_at_once, k - k0);
+      for (long j = 0; j < nc; j += panel_width) {
+        const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
+        pack_panel(from, kc, least(panel_width, nc - j), panels + j * kc);
+      }
+      for (long i0 = 0; i0 < m; i0 += rows_at_once) {
+        const long mc = least(rows_at_once, m - i0);
+        const Matrix from = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
+        for (long i = 0; packs_a && i < mc; i += tile_rows) {
+          const Matrix strip = {from.data + i * a.row, a.row, a.column};
+          pack_strip(strip, kc, least(tile_rows, mc - i), strips + i * kc);
+        }
+        block(mc, nc, kc, from, strips, panels, c + i0 * pitch + j0, pitch, add || k0 > 0,
+              bias && k0 == 0 ? bias + j0 : 0, edge);
+      }
+    }
+  }
+}
+
+typedef struct {
+  long m, n, k;
+  Matrix a, b;
+  float *c;
+  long pitch;
+  bool add;
+  const float *bias;
+  long share;
+} Product;
+
+static void rows_of(void *context, long part) {
+  const Product *p = context;
+  const long from = part * p->share, rows = least(p->share, p->m - from);
+  if (rows <= 0) return;
+  const Matrix a = {p->a.data + from * p->a.row, p->a.row, p->a.column};
+  gemm_alone(rows, p->n, p->k, a, p->b, p->c + from * p->pitch, p->pitch, p->add, p->bias);
+}
+
+static void columns_of(void *context, long part) {
+  const Product *p = context;
+  const long from = part * p->share, columns = least(p->share, p->n - from);
+  if (columns <= 0) return;
+  const Matrix b = {p->b.data + from * p->b.column, p->b.row, p->b.column};
+  gemm_alone(p->m, columns, p->k, p->a, b, p->c + from, p->pitch, p->add, p->bias ? p->bias + from : 0);
+}
+
+void gemm(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch, bool add, const float *bias) {
+  const double operations = 2. * (double)m * (double)n * (double)k;
+  const int parts = operations < 2e6 ? 1 : idle_threads();
+  Product product = {m, n, k, a, b, c, pitch, add, bias, 0};
+  if (m >= n) {
+    product.share = round_up((m + parts - 1) / parts, tile_rows);
+    in_parallel(rows_of, &product, parts);
+  } else {
+    product.share = round_up((n + parts - 1) / parts, panel_width);
+    in_parallel(columns_of, &product, parts);
+  }
+}
+
+typedef struct {
+  long m, n, k;
+  const float *a, *b;
+  bool transpose_a, transpose_b;
+  float *c;
+  const float *bias;
+} Batch;
+
+static void one_of(void *context, long i) {
+  const Batch *p = context;
+  const Matrix a = {p->a + i * p->m * p->k, p->transpose_a ? 1 : p->k, p->transpose_a ? p->m : 1};
+  const Matrix b = {p->b + i * p->k * p->n, p->transpose_b ? 1 : p->n, p->transpose_b ? p->k : 1};
+  float *c = p->c + i * p->m * p->n;
+  gemm_alone(p->m, p->n, p->k, a, b, c, p->n, false, p->bias);
+}
+
+void gemm_batch(long batch, long m, long n, long k, const float *a, bool transpose_a, const float *b, bool transpose_b,
+                float *c, const float *bias) {
+  Batch products = {m, n, k, a, b, transpose_a, transpose_b, c, bias};
+  if (batch > 1) {
+    in_parallel(one_of, &products, batch);
+  } else if (batch == 1) {
+    const Matrix left = {a, transpose_a ? 1 : k, transpose_a ? m : 1};
+    const Matrix right = {b, transpose_b ? 1 : n, transpose_b ? k : 1};
+    gemm(m, n, k, left, right, c, n, false, bias);
+  }
+}

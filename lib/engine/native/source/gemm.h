@@ -1,0 +1,36 @@
+// Single-precision matrix products after Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+#pragma once
+#include "simd.h"
+
+// A matrix by its strides: element (i, j) stands at data[i·row + j·column]. A transposed one has them exchanged.
+typedef struct {
+  const float *data;
+  long row, column;
+} Matrix;
+
+enum {
+  tile_rows = 6,     // of the result that are kept in registers
+  panel_width = 16,  // columns of a packed panel: [depth][16]
+};
+
+// c[m, n] = (add ? c : 0) + a[m, k] · b[k, n] + bias[n], the rows of c `pitch` apart; bias may be null. The same numbers
+// whatever the number of threads.
+void gemm(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch, bool add, const float *bias);
+
+// As gemm, by the calling thread alone.
+void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch, bool add, const float *bias);
+
+// `batch` products of matrices that lie one behind the other, either of them transposed: [m, k] · [k, n] → [m, n].
+void gemm_batch(long batch, long m, long n, long k, const float *a, bool transpose_a, const float *b, bool transpose_b,
+                float *c, const float *bias);
+
+// Lays `width` ≤ 16 columns of b[depth, width] out as a panel, zeros beyond.
+void pack_panel(Matrix b, long depth, long width, float *panel);
+
+// c[rows ≤ 6, 16] = (add ? c : start[16]) + a[rows, depth] · panel; start may be null. a's columns are next to each other.
+void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
+                  const float *start);
+
+// The same for an a whose rows are next to each other: a[i + d·a_column].
+void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
+                     bool add, const float *start);

@@ -1,0 +1,223 @@
+#include "layers.h"
+#include "threads.h"
+
+enum { rows_of_a_part = 64 };
+
+INLINE long parts_of(long rows) { return (rows + rows_of_a_part - 1) / rows_of_a_part; }
+
+// Loops over a row eight numbers at a time; `d` is the first, `count` how many are left.
+#define EIGHTS(D, d, count) for (long d = 0, count = (D); d < (D); d += 8, count -= 8)
+
+INLINE float inverse_rms(long D, const float *x, float epsilon) {
+  f8 squares = all8(0);
+  EIGHTS(D, d, count) {
+    const f8 value = load_some(x + d, count, 0);
+    squares += value * value;
+  }
+  return 1 / __builtin_sqrtf(sum_of(squares) / (float)D + epsilon);
+}
+
+typedef struct {
+  long N, D;
+  const float *dy, *x, *w;
+  float epsilon;
+  float *y, *dw;
+} Norm;
+
+static void norm_rows(void *context, long part) {
+  const Norm *n = context;
+  const long D = n->D;
+  for (long i = part * rows_of_a_part; i < least(n->N, (part + 1) * rows_of_a_part); i++) {
+    const float *x = n->x + i * D;
+    const f8 inverse = all8(inverse_rms(D, x, n->epsilon));
+    EIGHTS(D, d, count) {
+      store_some(n->y + i * D + d, count, load_some(x + d, count, 0) * inverse * load_some(n->w + d, count, 0));
+    }
+  }
+}
+
+void rms_norm(long N, long D, const float *x, const float *w, float epsilon, float *y) {
+  Norm norm = {N, D, 0, x, w, epsilon, y, 0};
+  in_parallel(norm_rows, &norm, parts_of(N));
+}
+
+// With u = x · i, i = 1 / rms and g = dy · w: dx = i · (g − u · mean(g · u)), dw = Σ_N dy · u, the latter a part's own sum.
+static void norm_gradient_rows(void *context, long part) {
+  const Norm *n = context;
+  const long D = n->D;
+  float *dw = n->dw + part * D;
+  EIGHTS(D, d, count) store_some(dw + d, count, all8(0));
+  for (long i = part * rows_of_a_part; i < least(n->N, (part + 1) * rows_of_a_part); i++) {
+    const float *x = n->x + i * D, *dy = n->dy + i * D;
+    const float inverse = inverse_rms(D, x, n->epsilon);
+    f8 dot = all8(0);
+    EIGHTS(D, d, count) {
+      const f8 g_u = load_some(dy + d, count, 0) * load_some(x + d, count, 0) * all8(inverse);
+      dot += g_u * load_some(n->w + d, count, 0);
+      store_some(dw + d, count, load_some(dw + d, count, 0) + g_u);
+    }
+    const f8 mean = all8(sum_of(dot) / (float)D * inverse);
+    EIGHTS(D, d, count) {
+      const f8 g = load_some(dy + d, count, 0) * load_some(n->w + d, count, 0);
+      store_some(n->y + i * D + d, count, all8(inverse) * (g - mean * load_some(x + d, count, 0)));
+    }
+  }
+}
+
+void rms_norm_gradient(long N, long D, const float *dy, const float *x, const float *w, float epsilon, float *dx,
+                       float *dw) {
+  const long parts = parts_of(N);
+  float *sums = scratch(4 * parts * D);
+  Norm norm = {N, D, dy, x, w, epsilon, dx, sums};
+  in_parallel(norm_gradient_rows, &norm, parts);
+  for (long d = 0; d < D; d++) dw[d] = 0;
+  for (long part = 0; part < parts; part++) {
+    for (long d = 0; d < D; d++) dw[d] += sums[part * D + d];
+  }
+}
+
+typedef struct {
+  long N, F;
+  const float *dy, *gate_up;
+  float *out;
+} Gated;
+
+INLINE f8 sigmoid8(f8 x) { return all8(1) / (all8(1) + exp8(-x)); }
+
+void swi_glu_row(long F, const float *gate_up, float *y) {
+  EIGHTS(F, d, count) {
+    const f8 gate = load_some(gate_up + d, count, 0), up = load_some(gate_up + F + d, count, 0);
+    store_some(y + d, count, gate * sigmoid8(gate) * up);
+  }
+}
+
+static void gated_rows(void *context, long part) {
+  const Gated *g = context;
+  for (long i = part * rows_of_a_part; i < least(g->N, (part + 1) * rows_of_a_part); i++) {
+    swi_glu_row(g->F, g->gate_up + 2 * i * g->F, g->out + i * g->F);
+  }
+}
+
+void swi_glu(long N, long F, const float *gate_up, float *y) {
+  Gated gated = {N, F, 0, gate_up, y};
+  in_parallel(gated_rows, &gated, parts_of(N));
+}
+
+// silu′(z) = σ(z) + silu(z) · (1 − σ(z)).
+static void gated_gradient_rows(void *context, long part) {
+  const Gated *g = context;
+  const long F = g->F;
+  for (long i = part * rows_of_a_part; i < least(g->N, (part + 1) * rows_of_a_part); i++) {
+    const float *row = g->gate_up + 2 * i * F, *dy_row = g->dy + i * F;
+    float *to = g->out + 2 * i * F;
+    EIGHTS(F, d, count) {
+      const f8 gate = load_some(row + d, count, 0), up = load_some(row + F + d, count, 0);
+      const f8 dy = load_some(dy_row + d, count, 0);
+      const f8 sigmoid = sigmoid8(gate), silu = gate * sigmoid;
+      store_some(to + d, count, dy * up * (sigmoid + silu * (all8(1) - sigmoid)));
+      store_some(to + F + d, count, dy * silu);
+    }
+  }
+}
+
+void swi_glu_gradient(long N, long F, const float *dy, const float *gate_up, float *d_gate_up) {
+  Gated gated = {N, F, dy, gate_up, d_gate_up};
+  in_parallel(gated_gradient_rows, &gated, parts_of(N));
+}
+
+typedef struct {
+  long N, V;
+  const float *logits;
+  const int32_t *targets;
+  float scale;
+  float *logp, *log_sums;
+  const float *dlogp, *known_sums;
+  float *dlogits;
+} Tokens;
+
+static float log_sum_exp(const float *x, long count, float scale) {
+  f8 top = all8(-__builtin_inff());
+  EIGHTS(count, v, left) top = max8(top, load_some(x + v, left, -__builtin_inff()));
+  const float highest = highest_of(top) * scale;
+  f8 sum = all8(0);
+  EIGHTS(count, v, left) sum += exp8(load_some(x + v, left, -__builtin_inff()) * all8(scale) - all8(highest));
+  return highest + __builtin_logf(sum_of(sum));
+}
+
+static void token_rows(void *context, long part) {
+  const Tokens *t = context;
+  for (long i = part * rows_of_a_part; i < least(t->N, (part + 1) * rows_of_a_part); i++) {
+    const float *row = t->logits + i * t->V;
+    t->log_sums[i] = log_sum_exp(row, t->V, t->scale);
+    t->logp[i] = row[t->targets[i]] * t->scale - t->log_sums[i];
+  }
+}
+
+void token_logprobs(long N, long V, const float *logits, const int32_t *targets, float scale, float *logp,
+                    float *log_sums) {
+  Tokens tokens = {N, V, logits, targets, scale, logp, log_sums, 0, 0, 0};
+  in_parallel(token_rows, &tokens, parts_of(N));
+}
+
+static void token_gradient_rows(void *context, long part) {
+  const Tokens *t = context;
+  for (long i = part * rows_of_a_part; i < least(t->N, (part + 1) * rows_of_a_part); i++) {
+    const float *row = t->logits + i * t->V;
+    float *to = t->dlogits + i * t->V;
+    const float weight = t->dlogp[i] * t->scale;
+    if (weight == 0) {  // a padded or masked position
+      EIGHTS(t->V, v, count) store_some(to + v, count, all8(0));
+      continue;
+    }
+    EIGHTS(t->V, v, count) {
+      const f8 p = exp8(load_some(row + v, count, 0) * all8(t->scale) - all8(t->known_sums[i]));
+      store_some(to + v, count, p * all8(-weight));
+    }
+    to[t->targets[i]] += weight;
+  }
+}
+
+void token_logprobs_gradient(long N, long V, const float *logits, const int32_t *targets, const float *log_sums,
+                             const float *dlogp, float scale, float *dlogits) {
+  Tokens tokens = {N, V, logits, targets, scale, 0, 0, dlogp, log_sums, dlogits};
+  in_parallel(token_gradient_rows, &tokens, parts_of(N));
+}
+
+void column_sums(long N, long D, const float *x, float *sums) {
+  for (long d = 0; d < D; d++) sums[d] = 0;
+  for (long i = 0; i < N; i++) {
+    for (long d = 0; d < D; d++) sums[d] += x[i * D + d];
+  }
+}
+
+enum { numbers_of_a_part = 1 << 16 };
+
+typedef struct {
+  long count;
+  const float *value, *gradient, *m, *v, *scalars;
+  float *new_value, *new_m, *new_v;
+} Step;
+
+static void adamw_part(void *context, long part) {
+  const Step *s = context;
+  const f8 clip = all8(s->scalars[0]), beta1 = all8(s->scalars[1]), beta2 = all8(s->scalars[2]);
+  const f8 root = all8(s->scalars[3]), epsilon = all8(s->scalars[4]), rate = all8(s->scalars[5]);
+  const f8 keep = all8(s->scalars[6]), one = all8(1);
+  const long from = part * numbers_of_a_part, count = least(numbers_of_a_part, s->count - from);
+  EIGHTS(count, i, left) {
+    const long at = from + i;
+    const f8 g = load_some(s->gradient + at, left, 0) * clip;
+    const f8 m = load_some(s->m + at, left, 0) * beta1 + g * (one - beta1);
+    const f8 v = load_some(s->v + at, left, 0) * beta2 + g * g * (one - beta2);
+    const f8 change = m / (sqrt8(v) * root + epsilon) * rate;
+    store_some(s->new_m + at, left, m);
+    store_some(s->new_v + at, left, v);
+    store_some(s->new_value + at, left, load_some(s->value + at, left, 0) * keep - change);
+  }
+}
+
+void adamw(long count, const float *value, const float *gradient, const float *m, const float *v, const float *scalars,
+           float *new_value, float *new_m, float *new_v) {
+  Step step = {count, value, gradient, m, v, scalars, new_value, new_m, new_v};
+  in_parallel(adamw_part, &step, (count + numbers_of_a_part - 1) / numbers_of_a_part);
+}
