@@ -98,8 +98,10 @@ export async function generate(
   const { maxBatch = 64, prefixCache, temperature } = options;
   const longest = Math.max(...contexts.map((context) => context.length));
   const completesStop = stopMatcher(policy.tokenizer, options.stopStrings);
-  const sinks = results.map((result, row) => sinkOf(policy, result, row, completesStop, options));
-  if (await generateOnHost(policy, contexts, longest + options.maxNewTokens, sinks, options)) return results;
+  const writers = results.map((result, row) => writerOf(policy, result, row, completesStop, options));
+  if (await generateOnHost(policy, contexts, longest + options.maxNewTokens, writers, options)) {
+    return results;
+  }
   const decoder = openDecoder(policy, longest + options.maxNewTokens);
   const seen: CachedContexts[] = [];
   try {
@@ -111,7 +113,7 @@ export async function generate(
       first.p_BV.dispose();
       const cache = gatherCache(first.cache, places);
       if (!prefixCache) disposeCache(seen.pop()!.cache);
-      await continueRows(decoder, { cache, p_UV, places }, rows, contexts, results, sinks, temperature);
+      await continueRows(decoder, { cache, p_UV, places }, rows, contexts, results, writers, options);
     }
     prefixCache?.replace(policy, seen.splice(0));
   } finally {
@@ -121,28 +123,34 @@ export async function generate(
   return results;
 }
 
-/** Takes the distribution of a row's next token, draws the token and notes it; returns it unless the row has ended. */
-export type Sink = (probabilities: Float32Array) => number | undefined;
+/** What a row writes: its draws, and what becomes of a token. */
+export interface Writer {
+  /** The next number of the row's stream; 0 when greedy. */
+  uniform(): number;
+  /** Notes a token with its probability; false when it ended the row. */
+  write(token: number, probability: number): boolean;
+}
 
-function sinkOf(
+function writerOf(
   { config, tokenizer }: Policy,
   result: Generated,
   row: number,
   completesStop: (tokens: readonly number[]) => boolean,
   options: GenerateOptions,
-): Sink {
+): Writer {
   const endTokens = [config.eos_token_id ?? [], tokenizer.eosTokenId ?? []].flat();
   const stream = options.random(row);
-  return (probabilities) => {
-    const uniform = options.temperature === 0 ? 0 : stream();
-    const token = sampleToken(probabilities, uniform, options);
-    result.tokens.push(token);
-    result.logprobs.push(Math.log(probabilities[token]!));
-    options.onToken?.(row, token);
-    if (endTokens.includes(token)) result.stopped = "eos";
-    else if (completesStop(result.tokens)) result.stopped = "stop";
-    else if (result.tokens.length < options.maxNewTokens) return token;
-    return undefined;
+  return {
+    uniform: options.temperature === 0 ? () => 0 : stream,
+    write(token, probability) {
+      result.tokens.push(token);
+      result.logprobs.push(Math.log(probability));
+      options.onToken?.(row, token);
+      if (endTokens.includes(token)) result.stopped = "eos";
+      else if (completesStop(result.tokens)) result.stopped = "stop";
+      else return result.tokens.length < options.maxNewTokens;
+      return false;
+    },
   };
 }
 
@@ -153,9 +161,10 @@ async function continueRows(
   rows: readonly number[],
   contexts: readonly (readonly number[])[],
   results: Generated[],
-  sinks: readonly Sink[],
-  temperature: number,
+  writers: readonly Writer[],
+  options: GenerateOptions,
 ): Promise<void> {
+  const { temperature } = options;
   const V = decoder.config.vocab_size;
   const live = new Set(rows);
   let inBatch = [...rows];
@@ -177,8 +186,10 @@ async function continueRows(
   try {
     for (let count = 1;; count++) {
       inBatch.forEach((row, i) => {
-        const at = distribution(i) * V;
-        if (live.has(row) && sinks[row]!(p.subarray(at, at + V)) === undefined) live.delete(row);
+        if (!live.has(row)) return;
+        const of = p.subarray(distribution(i) * V, (distribution(i) + 1) * V);
+        const token = sampleToken(of, writers[row]!.uniform(), options);
+        if (!writers[row]!.write(token, of[token]!)) live.delete(row);
       });
       if (live.size === 0) return;
       // Engines may answer without leaving the microtask queue; timers and signals run only between macrotasks.

@@ -1,6 +1,7 @@
 /**
- * A decoder for generation on the processor: the whole model in one WebAssembly call a step, on as many threads as the
- * engine has. Small models spend a token's time in calls of tensor operations; here there are none.
+ * Decoders of the kit's own for generation on the processor: the whole model in one call a step, where tfjs would make a
+ * call an operation. In machine code under the engine `tensorflow` where there is some for this machine, else in
+ * WebAssembly.
  *
  * A row's keys and values lie in a slot. Its numbers depend on its own tokens alone, to the last bit: rows may come and go,
  * share a step with any others, and be computed by any thread.
@@ -9,10 +10,13 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { hostThreads } from "../engine/host_threads.ts";
-import { type BlockTensors, blockTensors, headWidth, outputName, rotationTable } from "./decoder.ts";
-import { control, type DecoderKernels, header, instantiate, runPart } from "./host_decoder_memory.ts";
+import { nativeLibrary } from "../engine/native/native_library.ts";
+import { blockTensors, headWidth, outputName } from "./decoder.ts";
 import { tidyObject } from "./kv_cache.ts";
+import { NativeDecoder } from "./native_decoder.ts";
 import type { ModelConfig, Policy } from "./policy.ts";
+import { sampleToken, type SamplingOptions } from "./sampling.ts";
+import { WasmDecoder } from "./wasm_decoder.ts";
 
 /** A token that goes through the model, at a position of a slot. */
 export interface Item {
@@ -23,284 +27,132 @@ export interface Item {
   wanted: boolean;
 }
 
-/** Threads that generate at most: the control words hold as many. */
-const mostThreads = 32;
-/** Items that a thread sends through the model at a time. */
-const itemsAtOnce = 128;
-/** Bytes of weights above which tfjs is faster, and of slots that are kept. */
-const [mostWeightBytes, mostSlotBytes] = [2 ** 27, 2 ** 30];
+/** Tokens that were drawn, and the probability of each. */
+export interface Drawn {
+  tokens: ArrayLike<number>;
+  p: ArrayLike<number>;
+}
+
+/** A policy's weights as they were when it was opened, with slots for rows. */
+export interface HostDecoder {
+  readonly slots: number;
+  /** Tokens that a slot has room for. */
+  readonly positions: number;
+  /**
+   * Sends items through the model, those of a slot together and in the order of their positions, and returns the
+   * distribution [V] after each wanted one, in their order. They are valid until the next call.
+   */
+  forward(items: readonly Item[], temperature: number): Float32Array[];
+  /**
+   * As `forward`, but draws a token from each distribution.
+   *
+   * @param uniforms In [0, 1), one for each wanted item; not looked at when the temperature is 0.
+   */
+  draw(items: readonly Item[], sampling: SamplingOptions, uniforms: Float64Array<ArrayBuffer>): Drawn;
+  /** Copies the first `count` positions of one slot into another. */
+  copy(from: number, to: number, count: number): void;
+  /** Frees memory and threads. */
+  dispose(): void;
+}
+
+/** Bytes of slots that are kept. */
+const mostSlotBytes = 2 ** 30;
+
+/** Bytes of weights above which tfjs generates: in machine code what memory can hold twice, in WebAssembly where it is slower. */
+const mostWeightBytes = { native: 2 ** 32, wasm: 2 ** 27 };
+
+function usesNative(): boolean {
+  return tf.getBackend() === "tensorflow" && nativeLibrary() !== undefined;
+}
 
 /** Bytes of a slot of so many positions. */
-function slotBytesOf(config: ModelConfig, positions: number): number {
+export function slotBytesOf(config: ModelConfig, positions: number): number {
   return 8 * config.num_hidden_layers * config.num_key_value_heads * headWidth(config) * positions;
 }
 
 /**
  * How many slots of so many positions a decoder of this model has for `rows` rows; 0 where tfjs is to generate: on a
- * graphics card, for a large model, and for widths that no vector fits.
+ * graphics card, for a large model, and in WebAssembly for widths that no vector fits.
  */
 export function hostSlots(config: ModelConfig, positions: number, rows: number): number {
   const { hidden_size: D, intermediate_size: F, vocab_size: V, num_hidden_layers: L } = config;
+  const native = usesNative();
   const weightBytes = 4 * (2 * V * D + L * (4 * D * D + 3 * D * F));
-  if (hostThreads() === 0 || weightBytes > mostWeightBytes) return 0;
-  if (D % 8 !== 0 || F % 4 !== 0 || headWidth(config) % 4 !== 0) return 0;
+  if (hostThreads() === 0 || weightBytes > mostWeightBytes[native ? "native" : "wasm"]) return 0;
+  if (!native && (D % 8 !== 0 || F % 4 !== 0 || headWidth(config) % 4 !== 0)) return 0;
   return Math.min(rows, Math.floor(mostSlotBytes / slotBytesOf(config, positions)));
 }
 
-/** A policy's weights, laid out for decoder.wasm, with slots for rows. */
-export class HostDecoder {
-  readonly positions: number;
-  readonly slots: number;
-  readonly #config: ModelConfig;
-  readonly #memory: WebAssembly.Memory;
-  readonly #kernels: DecoderKernels;
-  readonly #workers: Worker[];
-  readonly #words: Int32Array;
-  /** For each thread its items, scratch space and distributions, in bytes. */
-  readonly #parts: { items: number; scratch: number; p: number }[];
-  #generation = 0;
-
-  private constructor(
-    config: ModelConfig,
-    [slots, positions]: [number, number],
-    memory: WebAssembly.Memory,
-    kernels: DecoderKernels,
-    workers: Worker[],
-    parts: { items: number; scratch: number; p: number }[],
-  ) {
-    [this.slots, this.positions] = [slots, positions];
-    this.#config = config;
-    this.#memory = memory;
-    this.#kernels = kernels;
-    this.#workers = workers;
-    this.#parts = parts;
-    this.#words = new Int32Array(memory.buffer, 0, header / 4);
-  }
-
-  /** Copies a policy's weights, as they are now, and makes room for `slots` rows of `positions` tokens. */
-  static async open(policy: Policy, slots: number, positions: number): Promise<HostDecoder> {
-    const threads = Math.min(hostThreads(), mostThreads);
-    const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
-    const module = await decoderModule();
-    const kernels = instantiate(module, memory);
-    const place = new Arena(memory, header);
-    await layOut(policy, positions, slots, memory, kernels, place);
-    const V8 = roundUp(policy.config.vocab_size, 8);
-    const parts = Array.from({ length: threads }, () => ({
-      items: place.take(16 * itemsAtOnce),
-      scratch: place.take(kernels.scratchBytes(header, itemsAtOnce)),
-      p: place.take(4 * V8 * itemsAtOnce),
-    }));
-    const workers = await Promise.all(parts.slice(1).map((_, i) => startWorker(module, memory, i + 1)));
-    return new HostDecoder(policy.config, [slots, positions], memory, kernels, workers, parts);
-  }
-
-  /**
-   * Sends items through the model, those of a slot in the order of their positions, and returns the distribution [V] after
-   * each wanted one, in their order. They are valid until the next call.
-   */
-  forward(items: readonly Item[], temperature: number): Float32Array[] {
-    const waves = this.#waves(items);
-    const scale = temperature === 0 ? 1 : 1 / temperature;
-    return waves.flatMap((parts, wave) => {
-      const found = this.#step(parts, scale);
-      return wave === waves.length - 1 ? found : found.map((p) => p.slice());
-    });
-  }
-
-  /** Copies the first `count` positions of one slot into another. */
-  copy(from: number, to: number, count: number): void {
-    this.#kernels.copySlot(header, from, to, count);
-  }
-
-  /** Ends the threads; the memory goes with the object. */
-  dispose(): void {
-    Atomics.store(this.#words, control.stop, 1);
-    Atomics.add(this.#words, control.go, 1);
-    Atomics.notify(this.#words, control.go);
-    for (const worker of this.#workers) worker.terminate();
-  }
-
-  /** Items in steps, each with a part for every thread; a slot's items are in one part of a step. */
-  #waves(items: readonly Item[]): Item[][][] {
-    const waves: Item[][][] = [];
-    for (let next = 0; next < items.length;) {
-      const share = Math.min(itemsAtOnce, Math.ceil((items.length - next) / this.#parts.length));
-      const sameSlot = (at: number) => at < items.length && items[at]!.slot === items[at - 1]!.slot;
-      let cut = false;
-      waves.push(this.#parts.map(() => {
-        const start = next;
-        if (cut || start === items.length) return [];
-        next = Math.min(items.length, start + share);
-        while (sameSlot(next) && next - start < itemsAtOnce) next++;
-        cut = sameSlot(next); // its rest comes in the next step
-        return items.slice(start, next);
-      }));
-    }
-    return waves;
-  }
-
-  #step(parts: readonly Item[][], scale: number): Float32Array[] {
-    const words = this.#words;
-    parts.forEach((items, thread) => {
-      const part = this.#parts[thread]!;
-      const at = control.parts + thread * control.partWords;
-      words.set([part.items, items.length, part.scratch, part.p], at);
-      new Float32Array(words.buffer, 4 * (at + 4), 1)[0] = scale;
-      const view = new Int32Array(words.buffer, part.items, 4 * items.length);
-      items.forEach(({ token, slot, position, wanted }, i) =>
-        view.set([token, slot, position, Number(wanted)], 4 * i)
-      );
-    });
-    this.#generation++;
-    if (this.#workers.length > 0) {
-      Atomics.store(words, control.go, this.#generation);
-      Atomics.notify(words, control.go);
-    }
-    runPart(this.#kernels, words, 0);
-    for (let thread = 1; thread < parts.length; thread++) this.#await(thread);
-
-    const V = this.#config.vocab_size, V8 = roundUp(V, 8);
-    return parts.flatMap((items, thread) =>
-      items.filter(({ wanted }) => wanted).map((_, i) =>
-        new Float32Array(this.#memory.buffer, this.#parts[thread]!.p + 4 * i * V8, V)
-      )
-    );
-  }
-
-  #await(thread: number): void {
-    const at = control.done + thread;
-    for (let spins = 0; Atomics.load(this.#words, at) !== this.#generation; spins++) {
-      if (spins > 2000) Atomics.wait(this.#words, at, this.#generation - 1, 1000);
-    }
-    if (Atomics.load(this.#words, control.failed) !== 0) throw new Error("Cannot generate: a thread failed");
-  }
+/** Copies a policy's weights, as they are now, and makes room for `slots` rows of `positions` tokens. */
+export function openHostDecoder(policy: Policy, slots: number, positions: number): Promise<HostDecoder> {
+  return usesNative()
+    ? NativeDecoder.open(policy, slots, positions)
+    : WasmDecoder.open(policy, slots, positions);
 }
 
-let compiled: Promise<WebAssembly.Module> | undefined;
-function decoderModule(): Promise<WebAssembly.Module> {
-  return compiled ??= Deno.readFile(new URL("../engine/wasm_kernels/decoder.wasm", import.meta.url))
-    .then((bytes) => WebAssembly.compile(bytes));
+/** Draws a token from each distribution on the host. */
+export function drawEach(
+  distributions: readonly Float32Array[],
+  sampling: SamplingOptions,
+  uniforms: ArrayLike<number>,
+): Drawn {
+  const tokens = distributions.map((p, i) => sampleToken(p, uniforms[i]!, sampling));
+  return { tokens, p: distributions.map((p, i) => p[tokens[i]!]!) };
 }
 
-function startWorker(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-  thread: number,
-): Promise<Worker> {
-  const worker = new Worker(new URL("./host_decoder_worker.ts", import.meta.url), { type: "module" });
-  return new Promise((resolve, reject) => {
-    worker.onmessage = () => resolve(worker);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      reject(new Error(`Cannot start a thread for generation: ${event.message}`));
-    };
-    worker.postMessage({ module, memory, thread });
-  });
+/** A matrix [out, in] on the host, what is multiplied into its inputs and added to its outputs. */
+export interface HostMatrix {
+  values: Float32Array;
+  shape: [number, number];
+  /** The weights [in] of the norm before it. */
+  norm?: Float32Array;
+  /** [out]. */
+  bias?: Float32Array | undefined;
 }
 
-/** Hands out places of a memory that grows, at multiples of 64 bytes. */
-class Arena {
-  constructor(readonly memory: WebAssembly.Memory, private next: number) {}
-
-  take(bytes: number): number {
-    const at = roundUp(this.next, 64);
-    this.next = at + bytes;
-    const missing = this.next - this.memory.buffer.byteLength;
-    if (missing > 0) this.memory.grow(Math.ceil(missing / 65536));
-    return at;
-  }
-
-  put(values: Float32Array): number {
-    const at = this.take(values.byteLength);
-    new Float32Array(this.memory.buffer, at, values.length).set(values);
-    return at;
-  }
+/** A block's matrices on the host; projections that read the same input are one. */
+export interface HostBlock {
+  qkv: HostMatrix;
+  output: HostMatrix;
+  gateUp: HostMatrix;
+  down: HostMatrix;
 }
 
-function roundUp(n: number, multiple: number): number {
-  return Math.ceil(n / multiple) * multiple;
-}
-
-/** Writes weights, angles and the model's header, and takes the room of the slots. */
-async function layOut(
-  policy: Policy,
-  positions: number,
-  slots: number,
-  memory: WebAssembly.Memory,
-  kernels: DecoderKernels,
-  place: Arena,
-): Promise<void> {
-  const { config, weights, adapter } = policy;
-  const Dh = headWidth(config);
+/** Reads one block of a policy. */
+export async function readBlock({ config, weights, adapter }: Policy, layer: number): Promise<HostBlock> {
   const own = new Set(Object.values(weights));
-  place.take(4 * (14 + 6 * config.num_hidden_layers)); // the header itself
+  const block = tidyObject(() => {
+    const { gate, up, ...rest } = blockTensors(config, weights, adapter, layer);
+    return { ...rest, gateUp: tf.concat([gate, up], 0) };
+  });
   const values = async (tensor: tf.Tensor) => await tensor.data() as Float32Array;
+  const matrix = async (tensor: tf.Tensor, norm?: tf.Tensor, bias?: tf.Tensor): Promise<HostMatrix> => ({
+    values: await values(tensor),
+    shape: tensor.shape as [number, number],
+    ...norm ? { norm: await values(norm) } : {},
+    bias: bias && await values(bias),
+  });
+  const read = {
+    qkv: await matrix(block.qkv, block.attentionNorm, block.qkvBias),
+    output: await matrix(block.output, undefined, block.outputBias),
+    gateUp: await matrix(block.gateUp, block.feedForwardNorm),
+    down: await matrix(block.down),
+  };
+  tf.dispose(Object.values(block).filter((tensor) => tensor && !own.has(tensor)));
+  return read;
+}
 
-  /** A matrix [out, in] as strips; its inputs times the weights of the norm before it. */
-  const strips = async (tensor: tf.Tensor, norm?: Float32Array) => {
-    const [out, width] = tensor.shape as [number, number];
-    const to = place.take(4 * roundUp(out, 8) * width);
-    const after = new Arena(memory, to + 4 * roundUp(out, 8) * width); // free again once the strips are laid
-    const from = after.put(await values(tensor));
-    kernels.packStrips(from, to, out, width, norm ? after.put(norm) : 0);
-    return to;
+/** Reads the embeddings [V, D], and the matrix that turns hidden states into logits. */
+export async function readEnds(
+  { config, weights }: Policy,
+): Promise<{ embedding: Float32Array; logits: HostMatrix }> {
+  const values = async (name: string) => await weights[name]!.data() as Float32Array;
+  return {
+    embedding: await values("model.embed_tokens.weight"),
+    logits: {
+      values: await values(outputName(config)),
+      shape: [config.vocab_size, config.hidden_size],
+      norm: await values("model.norm.weight"),
+    },
   };
-  const bias = async (tensor: tf.Tensor | undefined) => {
-    if (!tensor) return 0;
-    const padded = new Float32Array(roundUp(tensor.size, 8));
-    padded.set(await values(tensor));
-    return place.put(padded);
-  };
-  const blockOf = async (block: BlockTensors, gateUp: tf.Tensor) => {
-    const [attentionNorm, feedForwardNorm] = [
-      await values(block.attentionNorm),
-      await values(block.feedForwardNorm),
-    ];
-    return [
-      await strips(block.qkv, attentionNorm),
-      await bias(block.qkvBias),
-      await strips(block.output),
-      await bias(block.outputBias),
-      await strips(gateUp, feedForwardNorm),
-      await strips(block.down),
-    ];
-  };
-
-  const blocks: number[] = [];
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    const block = tidyObject(() => blockTensors(config, weights, adapter, layer));
-    const gateUp = tf.concat([block.gate, block.up], 0);
-    blocks.push(...await blockOf(block, gateUp));
-    gateUp.dispose();
-    tf.dispose(Object.values(block).filter((tensor) => tensor && !own.has(tensor)));
-  }
-  const table = rotationTable(config, positions);
-  const half = (rows: Float32Array) =>
-    // the second half of the cosines repeats the first
-    Float32Array.from({ length: positions * Dh / 2 }, (_, i) => {
-      const [t, j] = [Math.floor(i / (Dh / 2)), i % (Dh / 2)];
-      return rows[t * Dh + Dh / 2 + j]!;
-    });
-  const fields: number[] = [
-    config.hidden_size,
-    config.num_attention_heads,
-    config.num_key_value_heads,
-    Dh,
-    config.intermediate_size,
-    config.vocab_size,
-    config.num_hidden_layers,
-    positions,
-    0, // epsilon, as a float below
-    place.put(await values(weights["model.embed_tokens.weight"]!)),
-    await strips(weights[outputName(config)]!, await values(weights["model.norm.weight"]!)),
-    place.put(half(table.cos)),
-    place.put(half(table.sin)),
-    0, // the cache
-    ...blocks,
-  ];
-  // Scores are computed eight positions at a time: a few beyond the last slot are read, and not used.
-  fields[13] = place.take(slots * slotBytesOf(config, positions) + 32 * Dh);
-  new Int32Array(memory.buffer, header, fields.length).set(fields);
-  new Float32Array(memory.buffer, header + 32, 1)[0] = config.rms_norm_eps;
 }

@@ -7,7 +7,7 @@ import { openEngine } from "../engine/open_engine.ts";
 import { initAdapter } from "./adapter.ts";
 import { hiddenStates, outputLogits } from "./decoder.ts";
 import { generate } from "./generate.ts";
-import { HostDecoder, hostSlots, type Item } from "./host_decoder.ts";
+import { hostSlots, type Item, openHostDecoder } from "./host_decoder.ts";
 import type { ModelConfig, Policy } from "./policy.ts";
 import { PrefixCache } from "./prefix_cache.ts";
 
@@ -66,7 +66,7 @@ for (const [name, config] of Object.entries(models)) {
         return tf.softmax(tf.div(outputLogits(config, weights, adapter, hidden_ND), 0.7));
       });
       const rows = await expected.array() as number[][];
-      const decoder = await HostDecoder.open(policy, 3, 32);
+      const decoder = await openHostDecoder(policy, 3, 32);
       const found = decoder.forward(itemsOf(2, tokens), 0.7);
       assertEquals(found.length, tokens.length);
       found.forEach((p, t) => p.forEach((value, v) => assertAlmostEquals(value, rows[t]![v]!, 2e-5)));
@@ -82,7 +82,7 @@ Deno.test("HostDecoder gives a row the same bits in any company, pieces and thre
   const alone = new Map<number, Float32Array>();
   for (const threads of [1, 3]) {
     const engine = await openEngine({ engine: "wasm", threads });
-    const decoder = await HostDecoder.open(policy, 9, 256);
+    const decoder = await openHostDecoder(policy, 9, 256);
     const lengths = [1, 200, 7, 40, 129, 3, 90, 11, 256]; // several steps of 128 items a thread
     const rows = lengths.map((length, slot) => tokensOf(slot, length));
     for (const [slot, tokens] of rows.entries()) {

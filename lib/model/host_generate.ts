@@ -4,8 +4,15 @@
  *
  * @module
  */
-import type { GenerateOptions, Sink } from "./generate.ts";
-import { HostDecoder, hostSlots, type Item } from "./host_decoder.ts";
+import type { GenerateOptions, Writer } from "./generate.ts";
+import {
+  drawEach,
+  type Drawn,
+  type HostDecoder,
+  hostSlots,
+  type Item,
+  openHostDecoder,
+} from "./host_decoder.ts";
 import type { Policy } from "./policy.ts";
 import { otherWeights, type PrefixCache, stampOf } from "./prefix_cache.ts";
 
@@ -33,7 +40,7 @@ interface Active {
 const pauseEvery = 100;
 
 /**
- * Continues all contexts, and tells the sinks the distributions; false, with nothing done, where tfjs is to generate.
+ * Continues all contexts, and lets the writers have the tokens; false, with nothing done, where tfjs is to generate.
  *
  * @param positions The longest context with all that may be written after it.
  */
@@ -41,8 +48,8 @@ export async function generateOnHost(
   policy: Policy,
   contexts: readonly (readonly number[])[],
   positions: number,
-  sinks: readonly Sink[],
-  { maxBatch = 64, prefixCache, temperature }: GenerateOptions,
+  writers: readonly Writer[],
+  { maxBatch = 64, prefixCache, ...sampling }: GenerateOptions,
 ): Promise<boolean> {
   const cache = await openCache(policy, contexts.length, positions, maxBatch, prefixCache);
   if (!cache) return false;
@@ -52,25 +59,30 @@ export async function generateOnHost(
     let active: Active[] = [];
     let paused = -Infinity;
     while (waiting.length > 0 || active.length > 0) {
-      const { leaders, followers } = enter(
-        cache,
-        contexts,
-        waiting.splice(0, maxBatch - active.length),
-        active,
-      );
+      const next = waiting.splice(0, maxBatch - active.length);
+      const { leaders, followers } = enter(cache, contexts, next, active);
       active.push(...leaders);
-      const found = decoder.forward(active.flatMap((row) => itemsOf(row, slots)), temperature);
-      const drawing = active.map((row, i) => ({ ...row, p: found[i]! }));
-      for (const { slot, pending } of active) slots[slot]!.tokens.push(...pending);
-      for (const { leader, ...row } of followers) {
-        const { tokens } = slots[leader.slot]!;
-        decoder.copy(leader.slot, row.slot, tokens.length);
-        slots[row.slot]!.tokens = [...tokens];
-        drawing.push({ ...row, p: found[active.indexOf(leader)]! });
+      const drawing: Active[] = [...active, ...followers];
+      const items = active.flatMap((row) => itemsOf(row, slots));
+      const uniforms = Float64Array.from(drawing, ({ row }) => writers[row]!.uniform());
+      let drawn: Drawn;
+      if (followers.length === 0) {
+        drawn = decoder.draw(items, sampling, uniforms);
+      } else {
+        const found = decoder.forward(items, sampling.temperature);
+        const followed = followers.map(({ leader }) => found[active.indexOf(leader)]!);
+        drawn = drawEach([...found, ...followed], sampling, uniforms);
       }
-      active = drawing.flatMap(({ row, slot, p }) => {
-        const token = sinks[row]!(p);
-        return token === undefined ? [] : [{ row, slot, pending: [token] }];
+      for (const { slot, pending } of active) slots[slot]!.tokens.push(...pending);
+      for (const { leader, slot } of followers) {
+        const { tokens } = slots[leader.slot]!;
+        decoder.copy(leader.slot, slot, tokens.length);
+        slots[slot]!.tokens = [...tokens];
+      }
+      active = drawing.filter((row, i) => {
+        const token = drawn.tokens[i]!;
+        row.pending = [token];
+        return writers[row.row]!.write(token, drawn.p[i]!);
       });
       // Steps never leave the microtask queue by themselves; timers and signals run only between macrotasks.
       if (performance.now() - paused > pauseEvery) {
@@ -101,7 +113,7 @@ async function openCache(
   const count = hostSlots(policy.config, room, rows);
   if (count < needed) return undefined;
   known?.decoder.dispose();
-  const decoder = await HostDecoder.open(policy, count, room);
+  const decoder = await openHostDecoder(policy, count, room);
   const cache = { decoder, stamp, slots: Array.from({ length: count }, () => ({ tokens: [], taken: 0 })) };
   if (prefixCache) prefixCache.host = cache;
   return cache;

@@ -47,8 +47,13 @@ export function sampleToken(
     last = id;
     if (cumulative > threshold) return id;
   }
-  if (last < 0) throw new Error("Cannot draw a token: no probability is above 0; the logits are not finite");
+  if (last < 0) throw noToken();
   return last;
+}
+
+/** What is thrown where a distribution holds nothing to draw. */
+export function noToken(): Error {
+  return new Error("Cannot draw a token: no probability is above 0; the logits are not finite");
 }
 
 /** Ids that top-k and top-p keep, ascending. */
@@ -68,8 +73,6 @@ function truncated(probabilities: Float32Array, topK: number, topP: number): num
 function likeliest(probabilities: Float32Array): number {
   let best = 0;
   for (let id = 1; id < probabilities.length; id++) if (probabilities[id]! > probabilities[best]!) best = id;
-  if (!(probabilities[best]! > 0)) {
-    throw new Error("Cannot choose a token: no probability is above 0; the logits are not finite");
-  }
+  if (!(probabilities[best]! > 0)) throw noToken();
   return best;
 }

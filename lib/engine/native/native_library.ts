@@ -18,6 +18,10 @@ const symbols = {
   },
   native_decoder_copy: { parameters: ["pointer", "i32", "i32", "i32"], result: "void" },
   native_decoder_step: { parameters: ["pointer", "buffer", "i32", "f32", "buffer"], result: "void" },
+  native_decoder_draw: {
+    parameters: ["pointer", "buffer", "i32", "f32", "buffer", "buffer", "buffer"],
+    result: "void",
+  },
   native_decoder_close: { parameters: ["pointer"], result: "void" },
   register_operations: { parameters: ["pointer", "pointer"], result: "i32" },
 } as const;

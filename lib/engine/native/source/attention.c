@@ -8,7 +8,8 @@
 enum { block_rows = 48 };  // queries at a time in the gradient, a multiple of tile_rows and panel_width
 
 // Rotary embedding (arXiv 2104.09864, eq. 34), element i paired with i + Dh / 2; `turn` −1 turns back.
-static void rotate(const float *from, const float *cos, const float *sin, long Dh, float turn, float *to) {
+static void rotate(const float *restrict from, const float *restrict cos, const float *restrict sin, long Dh, float turn,
+                   float *restrict to) {
   const long half = Dh / 2;
   for (long j = 0; j < half; j++) {
     const float first = from[j], second = from[half + j], s = sin[j] * turn;
@@ -27,7 +28,7 @@ static void take_rotated(const Heads *h, long b, long head, long padded, float *
   for (long i = h->T * h->Dh; i < padded * h->Dh; i++) to[i] = 0;
 }
 
-static void take(const float *from, long pitch, long T, long Dh, long padded, float *to) {
+static void take(const float *restrict from, long pitch, long T, long Dh, long padded, float *restrict to) {
   for (long t = 0; t < T; t++) {
     for (long d = 0; d < Dh; d++) to[t * Dh + d] = from[t * pitch + d];
   }
@@ -103,11 +104,11 @@ static void forward_head(void *context, long part) {
         float *row = scores + i * padded;
         const long seen = t + i + 1;
         f8 top = all8(-__builtin_inff());
-        for (long c = 0; c < seen; c += 8) top = max8(top, load_some(row + c, seen - c, -__builtin_inff()));
+        for (long c = 0; c < seen; c += 8) top = max8(top, load_first(row + c, seen - c, -__builtin_inff()));
         const f8 highest = all8(highest_of(top));
         f8 sum = all8(0);
         for (long c = 0; c < columns; c += 8) {
-          const f8 p = c >= seen ? all8(0) : exp8(load_some(row + c, seen - c, -__builtin_inff()) - highest);
+          const f8 p = c >= seen ? all8(0) : exp8(load_first(row + c, seen - c, -__builtin_inff()) - highest);
           store8(row + c, p);
           sum += p;
         }
@@ -182,12 +183,12 @@ static void backward_head(void *context, long part) {
           const long at = b * T + t + r + i, seen = t + r + i + 1;
           // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
           const float *o = w->known_out + at * out_width + head * Dh, *go = dout + (t + r + i) * Dh;
-          float dot = 0;
-          for (long d = 0; d < Dh; d++) dot += o[d] * go[d];
-          const f8 log_sum = all8(w->known_sums[at * h->H + head]), shift = all8(dot);
+          f8 dot = all8(0);
+          for (long d = 0; d < Dh; d += 8) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
+          const f8 log_sum = all8(w->known_sums[at * h->H + head]), shift = all8(sum_of(dot));
           float *p_row = p + (r + i) * padded, *ds_row = ds + (r + i) * padded;
           for (long c = 0; c < columns; c += 8) {
-            const f8 share = c >= seen ? all8(0) : exp8(load_some(p_row + c, seen - c, -__builtin_inff()) - log_sum);
+            const f8 share = c >= seen ? all8(0) : exp8(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
             store8(p_row + c, share);
             store8(ds_row + c, share * (load8(ds_row + c) - shift));
           }

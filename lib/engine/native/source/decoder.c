@@ -1,6 +1,7 @@
 #include "decoder.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "gemm.h"
 #include "layers.h"
 #include "threads.h"
@@ -42,6 +43,16 @@ static float *copied(const float *from, long count) {
   return to;
 }
 
+// Memory in large pages where the system has them: the cache is read from end to end in every step.
+static float *large_memory(long bytes) {
+  const long page = 1L << 21, size = round_up(bytes, page);
+  float *memory = aligned_alloc(page, size);
+#if defined(MADV_HUGEPAGE)
+  if (memory) madvise(memory, size, MADV_HUGEPAGE);
+#endif
+  return memory;
+}
+
 Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *embedding, const float *cos,
                       const float *sin) {
   Decoder *d = calloc(1, sizeof(Decoder) + shape->L * sizeof(Block));
@@ -51,7 +62,7 @@ Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *emb
   d->embedding = copied(embedding, (long)shape->V * shape->D);
   d->cos = copied(cos, (long)shape->positions * shape->Dh / 2);
   d->sin = copied(sin, (long)shape->positions * shape->Dh / 2);
-  d->cache = aligned_alloc(64, round_up(4 * slot_size(shape) * shape->slots, 64));
+  d->cache = large_memory(4 * slot_size(shape) * shape->slots);
   if (d->embedding && d->cos && d->sin && d->cache) {
     memset(d->cache, 0, 4 * slot_size(shape) * shape->slots);
     return d;
@@ -212,11 +223,11 @@ static void attend(const Decoder *d, const DecoderItem *item, long layer, const 
     for (; c + 24 < count; c += 32) score_blocks(4, q, keys + c * Dh, Dh, scores + c);
     for (; c < count; c += 8) score_blocks(1, q, keys + c * Dh, Dh, scores + c);
     f8 top = all8(-__builtin_inff());
-    for (c = 0; c < count; c += 8) top = max8(top, load_some(scores + c, count - c, -__builtin_inff()));
+    for (c = 0; c < count; c += 8) top = max8(top, load_first(scores + c, count - c, -__builtin_inff()));
     const f8 highest = all8(highest_of(top));
     f8 total = all8(0);
     for (c = 0; c < count; c += 8) {
-      const f8 e = exp8(load_some(scores + c, count - c, -__builtin_inff()) - highest);
+      const f8 e = exp8(load_first(scores + c, count - c, -__builtin_inff()) - highest);
       store8(scores + c, e);
       total += e;
     }
@@ -254,7 +265,49 @@ static void softmax(long V, const float *logits, float scale, float *p) {
   for (long v = 0; v < V; v += 8) store_some(p + v, V - v, load_some(p + v, V - v, 0) * share);
 }
 
-static void step_alone(const Decoder *d, const DecoderItem *items, long count, float scale, float *p) {
+// What becomes of the distributions: they are handed out, or a token is drawn from each.
+typedef struct {
+  float scale;
+  float *p;
+  const double *uniforms;
+  int32_t *tokens;
+} Wish;
+
+static int32_t likeliest(long V, const float *p) {
+  long best = 0;
+  for (long v = 1; v < V; v++) best = p[v] > p[best] ? v : best;
+  return p[best] > 0 ? (int32_t)best : -1;
+}
+
+static int32_t drawn(long V, const float *p, double uniform) {
+  double total = 0;
+  for (long v = 0; v < V; v += 8) total += sum_of(load_some(p + v, V - v, 0));
+  const double threshold = uniform * total;
+  if (!(total > 0)) return -1;
+  double before = 0;
+  long last = -1;
+  for (long v = 0; v < V; v += 8) {
+    const double with = before + sum_of(load_some(p + v, V - v, 0));
+    if (with > threshold) {
+      double sum = before;
+      for (long i = v; i < least(V, v + 8); i++) {
+        if (!(p[i] > 0)) continue;
+        sum += p[i];
+        last = i;
+        if (sum > threshold) return (int32_t)i;
+      }
+      if (last >= v) return (int32_t)last;  // the same sum, in another order, was a little larger
+    }
+    before = with;
+  }
+  for (long v = V - 1; v >= 0; v--) {
+    if (p[v] > 0) return (int32_t)v;
+  }
+  return -1;
+}
+
+// `first` is the number of the first wanted item.
+static void step_alone(const Decoder *d, const DecoderItem *items, long count, const Wish *wish, long first) {
   const DecoderShape *s = &d->shape;
   const long D = s->D, F = s->F, attended_width = (long)s->H * s->Dh, pitch = round_up(D, panel_width);
   const long qkv_width = round_up(attended_width + 2L * s->K * s->Dh, panel_width);
@@ -290,15 +343,25 @@ static void step_alone(const Decoder *d, const DecoderItem *items, long count, f
   }
   normalise(wanted, D, x, pitch, d->epsilon, inner);
   product(&d->logits, wanted, inner, wide, logits_width, false);
-  for (long i = 0; i < wanted; i++) softmax(s->V, wide + i * logits_width, scale, p + i * s->V);
+  for (long i = 0; i < wanted; i++) {
+    float *logits = wide + i * logits_width;
+    if (!wish->uniforms) {
+      softmax(s->V, logits, wish->scale, wish->p + (first + i) * s->V);
+      continue;
+    }
+    softmax(s->V, logits, wish->scale, logits);
+    const double uniform = wish->uniforms[first + i];
+    const int32_t token = uniform < 0 ? likeliest(s->V, logits) : drawn(s->V, logits, uniform);
+    wish->tokens[first + i] = token;
+    wish->p[first + i] = token < 0 ? 0 : logits[token];
+  }
 }
 
 typedef struct {
   const Decoder *decoder;
   const DecoderItem *items;
   long count, parts;
-  float scale;
-  float *p;
+  Wish wish;
 } Step;
 
 // The first item of a part: none of a slot's items are in another part.
@@ -315,16 +378,25 @@ static void step_part(void *context, long part) {
   for (long i = 0; i < from; i++) before += step->items[i].wanted;
   while (from < end) {
     const long count = least(items_at_once, end - from);
-    step_alone(step->decoder, step->items + from, count, step->scale, step->p + before * step->decoder->shape.V);
+    step_alone(step->decoder, step->items + from, count, &step->wish, before);
     for (long i = from; i < from + count; i++) before += step->items[i].wanted;
     from += count;
   }
 }
 
-void decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p) {
+static void run(const Decoder *decoder, const DecoderItem *items, int count, Wish wish) {
   kernel_begins();
   const long parts = least(count, idle_threads());
-  Step step = {decoder, items, count, parts, scale, p};
+  Step step = {decoder, items, count, parts, wish};
   in_parallel(step_part, &step, parts);
   kernel_ends();
+}
+
+void decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p) {
+  run(decoder, items, count, (Wish){scale, p, 0, 0});
+}
+
+void decoder_draw(Decoder *decoder, const DecoderItem *items, int count, float scale, const double *uniforms,
+                  int32_t *tokens, float *p) {
+  run(decoder, items, count, (Wish){scale, p, uniforms, tokens});
 }

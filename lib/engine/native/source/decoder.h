@@ -32,4 +32,10 @@ void decoder_copy(Decoder *decoder, int from, int to, int count);
 // An item's numbers depend on its own row alone, to the last bit.
 void decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p);
 
+// As decoder_step, but draws a token from the distribution after each wanted item: the first id, in their order, at which
+// the cumulative probability passes uniforms[n] of the total; for a uniform below 0 the likeliest. −1 where the
+// distribution holds a number that is none. `p` is each token's probability.
+void decoder_draw(Decoder *decoder, const DecoderItem *items, int count, float scale, const double *uniforms,
+                  int32_t *tokens, float *p);
+
 void decoder_close(Decoder *decoder);

@@ -31,7 +31,7 @@ EXPORT int native_has_avx512(void) { return 0; }
 // Keeps freed memory instead of handing it back: a tensor's pages are not to be fetched anew from the system every time.
 EXPORT void native_keep_memory(void) {
 #if defined(__GLIBC__)
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_MMAP_THRESHOLD, 1 << 25);  // the most there may be
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 #endif
 }
@@ -52,6 +52,11 @@ EXPORT void native_decoder_copy(Decoder *decoder, int from, int to, int count) {
 
 EXPORT void native_decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p) {
   decoder_step(decoder, items, count, scale, p);
+}
+
+EXPORT void native_decoder_draw(Decoder *decoder, const DecoderItem *items, int count, float scale,
+                                const double *uniforms, int32_t *tokens, float *p) {
+  decoder_draw(decoder, items, count, scale, uniforms, tokens, p);
 }
 
 EXPORT void native_decoder_close(Decoder *decoder) { decoder_close(decoder); }

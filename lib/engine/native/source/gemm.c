@@ -2,9 +2,10 @@
 #include "threads.h"
 
 enum {
-  depth_at_once = 256,    // a panel of B (16 KB) stays in the first cache
-  columns_at_once = 1024, // packed columns of B (1 MB)
-  rows_at_once = 96,      // rows of A (96 KB) stay in the second cache
+  depth_at_once = 384,    // a panel of B (24 KB) stays in the first cache
+  packed_depth_at_once = 256,  // the same, where A is packed too
+  columns_at_once = 1024, // packed columns of B (1.5 MB)
+  rows_at_once = 96,      // rows of A (144 KB) stay in the second cache
 };
 
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
@@ -98,15 +99,22 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   }
 }
 
-// Six rows of A, side by side: strip[d·6 + i]. One vector too many is written behind it.
-static void pack_strip(Matrix a, long depth, long rows, float *strip) {
-  if (a.row == 1 && rows == tile_rows) {
-    for (long d = 0; d + 1 < depth; d++) store8(strip + d * tile_rows, load8(a.data + d * a.column));
-    for (int i = 0; i < tile_rows; i++) strip[(depth - 1) * tile_rows + i] = a.data[(depth - 1) * a.column + i];
-    return;
+// Rows of A in strips of six, side by side: strips[i · depth + 6 · d …] for row i, the first of a strip. One vector too many
+// is written behind them.
+static void pack_strips(Matrix a, long depth, long rows, float *strips) {
+  const long whole = a.row == 1 ? rows / tile_rows * tile_rows : 0;
+  // A column at a time: its numbers are next to each other. A vector holds two numbers more than a strip wants; the next
+  // column's are written over them.
+  for (long d = 0; d + 1 < depth && whole > 0; d++) {
+    const float *column = a.data + d * a.column;
+    for (long i = 0; i < whole; i += tile_rows) store8(strips + i * depth + d * tile_rows, load8(column + i));
   }
-  for (long d = 0; d < depth; d++) {
-    for (long i = 0; i < tile_rows; i++) strip[d * tile_rows + i] = i < rows ? a.data[i * a.row + d * a.column] : 0;
+  for (long i = 0; i < rows; i += tile_rows) {
+    for (long d = i < whole ? depth - 1 : 0; d < depth; d++) {
+      for (long j = 0; j < tile_rows; j++) {
+        strips[i * depth + d * tile_rows + j] = i + j < rows ? a.data[(i + j) * a.row + d * a.column] : 0;
+      }
+    }
   }
 }
 
@@ -152,16 +160,17 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
     if (!add) clear(m, n, c, pitch, bias);
     return;
   }
-  const long deepest = least(k, depth_at_once);
-  const long columns = least(round_up(n, panel_width), columns_at_once);
   const bool packs_a = a.column != 1;
+  const long most = packs_a ? packed_depth_at_once : depth_at_once;
+  const long steps = (k + most - 1) / most, deepest = (k + steps - 1) / steps;
+  const long columns = least(round_up(n, panel_width), columns_at_once);
   float *panels = scratch(4 * (columns * deepest + (packs_a ? rows_at_once * deepest + 8 : 0) + 6 * panel_width));
   float *edge = panels + columns * deepest;
   float *strips = packs_a ? edge + 6 * panel_width : 0;
   for (long j0 = 0; j0 < n; j0 += columns_at_once) {
     const long nc = least(columns_at_once, n - j0);
-    for (long k0 = 0; k0 < k; k0 += depth_at_once) {
-      const long kc = least(depth_at_once, k - k0);
+    for (long k0 = 0; k0 < k; k0 += deepest) {
+      const long kc = least(deepest, k - k0);
       for (long j = 0; j < nc; j += panel_width) {
         const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
         pack_panel(from, kc, least(panel_width, nc - j), panels + j * kc);
@@ -169,10 +178,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
       for (long i0 = 0; i0 < m; i0 += rows_at_once) {
         const long mc = least(rows_at_once, m - i0);
         const Matrix from = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
-        for (long i = 0; packs_a && i < mc; i += tile_rows) {
-          const Matrix strip = {from.data + i * a.row, a.row, a.column};
-          pack_strip(strip, kc, least(tile_rows, mc - i), strips + i * kc);
-        }
+        if (packs_a) pack_strips(from, kc, mc, strips);
         block(mc, nc, kc, from, strips, panels, c + i0 * pitch + j0, pitch, add || k0 > 0,
               bias && k0 == 0 ? bias + j0 : 0, edge);
       }

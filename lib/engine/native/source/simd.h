@@ -60,6 +60,12 @@ INLINE f8 load_some(const float *from, long count, float rest) {
   return x;
 }
 
+// The same where eight numbers may be read, whatever stands beyond.
+INLINE f8 load_first(const float *from, long count, float rest) {
+  const i8 lanes = {0, 1, 2, 3, 4, 5, 6, 7}, limit = (i8){} + (int32_t)(count < 8 ? count : 8);
+  return choose8(lanes < limit, load8(from), all8(rest));
+}
+
 INLINE void store_some(float *to, long count, f8 x) {
   if (count >= 8) store8(to, x);
   else for (long i = 0; i < count; i++) to[i] = x[i];

@@ -6,7 +6,8 @@
 
 enum { most_threads = 64, spins = 4000 };
 
-static int threads = 1;
+static atomic_int threads = 1;    // that may compute, the caller included
+static atomic_int started = 1;    // that there are
 static atomic_int running;        // kernels that run now
 static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER;  // held while work is shared
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -35,7 +36,7 @@ static void take_parts(void) {
   }
 }
 
-static void *worker(void *unused) {
+static void *worker(void *number) {
   unsigned seen = 0;
   for (;;) {
     for (int i = 0; i < spins && atomic_load(&job) == seen; i++) pause_briefly();
@@ -46,29 +47,29 @@ static void *worker(void *unused) {
     }
     atomic_fetch_add(&inside, 1);
     seen = atomic_load(&job);
-    take_parts();
+    if ((intptr_t)number < atomic_load(&threads)) take_parts();
     atomic_fetch_sub(&inside, 1);
   }
-  return unused;
+  return 0;
 }
 
 void set_threads(int count) {
-  if (threads > 1) return;
-  threads = count < 1 ? 1 : count > most_threads ? most_threads : count;
-  for (int i = 1; i < threads; i++) {
+  const int wanted = count < 1 ? 1 : count > most_threads ? most_threads : count;
+  pthread_mutex_lock(&pool);
+  while (atomic_load(&started) < wanted) {
     pthread_t thread;
-    if (pthread_create(&thread, 0, worker, 0) != 0) {
-      threads = i;
-      return;
-    }
+    if (pthread_create(&thread, 0, worker, (void *)(intptr_t)atomic_load(&started)) != 0) break;
     pthread_detach(thread);
+    atomic_fetch_add(&started, 1);
   }
+  atomic_store(&threads, wanted < atomic_load(&started) ? wanted : atomic_load(&started));
+  pthread_mutex_unlock(&pool);
 }
 
 void kernel_begins(void) { atomic_fetch_add(&running, 1); }
 void kernel_ends(void) { atomic_fetch_sub(&running, 1); }
 
-int idle_threads(void) { return atomic_load(&running) > 1 ? 1 : threads; }
+int idle_threads(void) { return atomic_load(&running) > 1 ? 1 : atomic_load(&threads); }
 
 void in_parallel(void (*work)(void *, long), void *context, long parts) {
   if (parts <= 1 || idle_threads() == 1 || pthread_mutex_trylock(&pool) != 0) {

@@ -2,7 +2,7 @@
 #pragma once
 #include "simd.h"
 
-// How many threads compute, the caller included; to be called once, before any kernel runs.
+// How many threads compute from now on, the caller included; no kernel may run meanwhile.
 void set_threads(int count);
 
 // Says that a kernel begins, or ends, on this thread. TensorFlow runs several at a time: then each computes alone.

@@ -1,5 +1,5 @@
 /**
- * What the threads of host_decoder.ts share: decoder.wasm, and control words at the start of its memory. It imports
+ * What the threads of wasm_decoder.ts share: decoder.wasm, and control words at the start of its memory. It imports
  * nothing, so that a thread starts quickly.
  *
  * @module

@@ -1,5 +1,5 @@
-/** A thread of host_decoder.ts: waits for its part of a step, runs it, says so. */
-import { control, header, instantiate, runPart } from "./host_decoder_memory.ts";
+/** A thread of wasm_decoder.ts: waits for its part of a step, runs it, says so. */
+import { control, header, instantiate, runPart } from "./wasm_decoder_memory.ts";
 
 const scope = self as unknown as {
   onmessage: (event: MessageEvent) => void;

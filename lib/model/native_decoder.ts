@@ -1,0 +1,130 @@
+/**
+ * The decoder of native/source/decoder.c: weights, cache and threads are the library's.
+ *
+ * @module
+ */
+import { hostThreads } from "../engine/host_threads.ts";
+import { type NativeLibrary, nativeLibrary } from "../engine/native/native_library.ts";
+import { halfTable, headWidth, rotationTable } from "./decoder.ts";
+import {
+  drawEach,
+  type Drawn,
+  type HostDecoder,
+  type HostMatrix,
+  type Item,
+  readBlock,
+  readEnds,
+} from "./host_decoder.ts";
+import type { Policy } from "./policy.ts";
+import { noToken, type SamplingOptions } from "./sampling.ts";
+
+/** decoder.h's numbers of matrices. */
+const matrices = { qkv: 0, output: 1, gateUp: 2, down: 3, logits: 4 } as const;
+
+/** A decoder in machine code. */
+export class NativeDecoder implements HostDecoder {
+  readonly #library: NativeLibrary;
+  readonly #vocabulary: number;
+  #decoder: Deno.PointerValue;
+  #p = new Float32Array(0);
+
+  private constructor(
+    library: NativeLibrary,
+    decoder: Deno.PointerValue,
+    vocabulary: number,
+    readonly slots: number,
+    readonly positions: number,
+  ) {
+    this.#library = library;
+    this.#decoder = decoder;
+    this.#vocabulary = vocabulary;
+  }
+
+  /** Copies a policy's weights, as they are now, and makes room for `slots` rows of `positions` tokens. */
+  static async open(policy: Policy, slots: number, positions: number): Promise<NativeDecoder> {
+    const library = nativeLibrary()!;
+    library.native_set_threads(hostThreads());
+    const { config } = policy;
+    const { cos, sin } = halfTable(config, rotationTable(config, positions));
+    const shape = Int32Array.of(
+      config.hidden_size,
+      config.num_attention_heads,
+      config.num_key_value_heads,
+      headWidth(config),
+      config.intermediate_size,
+      config.vocab_size,
+      config.num_hidden_layers,
+      slots,
+      positions,
+    );
+    const { embedding, logits } = await readEnds(policy);
+    const bytes = (values: Float32Array | undefined) =>
+      values as Float32Array<ArrayBuffer> | undefined ?? null;
+    const decoder = library.native_decoder_open(
+      shape,
+      config.rms_norm_eps,
+      bytes(embedding),
+      bytes(cos),
+      bytes(sin),
+    );
+    if (decoder === null) throw new Error("Cannot generate: there is no memory for the KV cache");
+    const put = (layer: number, which: number, { values, norm, bias }: HostMatrix) =>
+      library.native_decoder_matrix(decoder, layer, which, bytes(values), bytes(norm), bytes(bias));
+    put(0, matrices.logits, logits);
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      const block = await readBlock(policy, layer);
+      for (const name of ["qkv", "output", "gateUp", "down"] as const) {
+        put(layer, matrices[name], block[name]);
+      }
+    }
+    return new NativeDecoder(library, decoder, config.vocab_size, slots, positions);
+  }
+
+  forward(items: readonly Item[], temperature: number): Float32Array[] {
+    const V = this.#vocabulary;
+    const { words, wanted } = wordsOf(items);
+    if (this.#p.length < wanted * V) this.#p = new Float32Array(wanted * V);
+    this.#library.native_decoder_step(this.#decoder, words, items.length, scaleOf(temperature), this.#p);
+    return Array.from({ length: wanted }, (_, i) => this.#p.subarray(i * V, (i + 1) * V));
+  }
+
+  draw(items: readonly Item[], sampling: SamplingOptions, uniforms: Float64Array<ArrayBuffer>): Drawn {
+    const { temperature, topK = 0, topP = 1 } = sampling;
+    if (topK > 0 || topP < 1) return drawEach(this.forward(items, temperature), sampling, uniforms);
+    const { words } = wordsOf(items);
+    const tokens = new Int32Array(uniforms.length), p = new Float32Array(uniforms.length);
+    const wanted = temperature === 0 ? uniforms.map(() => -1) : uniforms;
+    const scale = scaleOf(temperature);
+    this.#library.native_decoder_draw(this.#decoder, words, items.length, scale, wanted, tokens, p);
+    if (tokens.includes(-1)) throw noToken();
+    return { tokens, p };
+  }
+
+  copy(from: number, to: number, count: number): void {
+    this.#library.native_decoder_copy(this.#decoder, from, to, count);
+  }
+
+  dispose(): void {
+    this.#library.native_decoder_close(this.#decoder);
+    this.#decoder = null;
+  }
+}
+
+function scaleOf(temperature: number): number {
+  return temperature === 0 ? 1 : 1 / temperature;
+}
+
+/** Items as decoder.h has them, and how many distributions are wanted. */
+function wordsOf(items: readonly Item[]): { words: Int32Array<ArrayBuffer>; wanted: number } {
+  const words = new Int32Array(4 * items.length);
+  let count = 0;
+  for (let i = 0; i < items.length; i++) {
+    const { token, slot, position, wanted } = items[i]!;
+    words[4 * i] = token;
+    words[4 * i + 1] = slot;
+    words[4 * i + 2] = position;
+    words[4 * i + 3] = Number(wanted);
+    count += Number(wanted);
+  }
+  return { words, wanted: count };
+}
