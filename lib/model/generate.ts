@@ -18,11 +18,12 @@ import {
   type KvCache,
   tidyObject,
 } from "./kv_cache.ts";
+import type { DrawWish } from "./host_decoder.ts";
 import { generateOnHost } from "./host_generate.ts";
 import type { Policy } from "./policy.ts";
 import { type CachedContexts, differentChunks, planBatches, type PrefixCache } from "./prefix_cache.ts";
 import { sampleToken } from "./sampling.ts";
-import { stopMatcher } from "./stop_strings.ts";
+import { stopMatcher, tokensThatMayStop } from "./stop_strings.ts";
 
 /** How text is generated. */
 export interface GenerateOptions {
@@ -33,7 +34,10 @@ export interface GenerateOptions {
   topK?: number;
   /** A row ends with the token that completes one of these in the text of its new tokens. */
   stopStrings: readonly string[];
-  /** The stream of uniforms in [0, 1) of a row: one is drawn for every token, none when greedy. */
+  /**
+   * The stream of uniforms in [0, 1) of a row: one is used for every token, none when greedy. A few may be drawn before it is
+   * known whether they are needed; the next call that is given the same stream uses them.
+   */
   random: (row: number) => () => number;
   /** Rows that go through the model together at most; 64 when left out. Another row enters where one has ended. */
   maxBatch?: number;
@@ -99,10 +103,10 @@ export async function generate(
   const longest = Math.max(...contexts.map((context) => context.length));
   const completesStop = stopMatcher(policy.tokenizer, options.stopStrings);
   const writers = results.map((result, row) => writerOf(policy, result, row, completesStop, options));
-  if (await generateOnHost(policy, contexts, longest + options.maxNewTokens, writers, options)) {
-    return results;
-  }
-  const decoder = openDecoder(policy, longest + options.maxNewTokens);
+  const positions = longest + options.maxNewTokens;
+  const ends = mayEnd(policy, options.stopStrings);
+  if (await generateOnHost(policy, contexts, positions, writers, ends, options)) return results;
+  const decoder = openDecoder(policy, positions);
   const seen: CachedContexts[] = [];
   try {
     for (const { rows, past } of planBatches(policy, contexts, maxBatch, prefixCache)) {
@@ -125,24 +129,35 @@ export async function generate(
 
 /** What a row writes: its draws, and what becomes of a token. */
 export interface Writer {
-  /** The next number of the row's stream; 0 when greedy. */
-  uniform(): number;
+  /** What it may have of so many tokens, and the numbers to draw them with. */
+  wish(tokens: number): DrawWish;
   /** Notes a token with its probability; false when it ended the row. */
   write(token: number, probability: number): boolean;
 }
 
+/** Numbers of a stream that were taken before it was known whether they are needed; its next user finds them. */
+const takenAhead = new WeakMap<() => number, number[]>();
+
 function writerOf(
-  { config, tokenizer }: Policy,
+  policy: Policy,
   result: Generated,
   row: number,
   completesStop: (tokens: readonly number[]) => boolean,
   options: GenerateOptions,
 ): Writer {
-  const endTokens = [config.eos_token_id ?? [], tokenizer.eosTokenId ?? []].flat();
+  const endTokens = endTokensOf(policy);
   const stream = options.random(row);
+  const ahead = takenAhead.get(stream) ?? [];
+  takenAhead.set(stream, ahead);
   return {
-    uniform: options.temperature === 0 ? () => 0 : stream,
+    wish(tokens) {
+      const limit = Math.min(tokens, options.maxNewTokens - result.tokens.length);
+      if (options.temperature === 0) return { limit, uniforms: [] };
+      while (ahead.length < limit) ahead.push(stream());
+      return { limit, uniforms: ahead.slice(0, limit) };
+    },
     write(token, probability) {
+      ahead.shift();
       result.tokens.push(token);
       result.logprobs.push(Math.log(probability));
       options.onToken?.(row, token);
@@ -152,6 +167,17 @@ function writerOf(
       return false;
     },
   };
+}
+
+function endTokensOf({ config, tokenizer }: Policy): number[] {
+  return [config.eos_token_id ?? [], tokenizer.eosTokenId ?? []].flat();
+}
+
+/** [V] 1 for every token that may end a row, alone or behind others. */
+function mayEnd(policy: Policy, stopStrings: readonly string[]): Uint8Array<ArrayBuffer> {
+  const ends = tokensThatMayStop(policy.tokenizer, stopStrings, policy.config.vocab_size).slice();
+  for (const token of endTokensOf(policy)) ends[token] = 1;
+  return ends;
 }
 
 /** Samples a token for every row, feeds it back, and so on until all have ended. Owns and frees the cache. */
@@ -188,7 +214,7 @@ async function continueRows(
       inBatch.forEach((row, i) => {
         if (!live.has(row)) return;
         const of = p.subarray(distribution(i) * V, (distribution(i) + 1) * V);
-        const token = sampleToken(of, writers[row]!.uniform(), options);
+        const token = sampleToken(of, writers[row]!.wish(1).uniforms[0] ?? 0, options);
         if (!writers[row]!.write(token, of[token]!)) live.delete(row);
       });
       if (live.size === 0) return;

@@ -27,10 +27,24 @@ export interface Item {
   wanted: boolean;
 }
 
-/** Tokens that were drawn, and the probability of each. */
+/** What a row may have. */
+export interface DrawWish {
+  /** Numbers in [0, 1), one for each token up to `limit`; not looked at when greedy. */
+  uniforms: readonly number[];
+  /** Tokens at most, from 1 to the decoder's `steps`. */
+  limit: number;
+}
+
+/** How tokens are drawn. */
+export interface DrawOptions extends SamplingOptions {
+  /** [V] 1 for every token after which the caller wants to be asked. */
+  ends: Uint8Array<ArrayBuffer>;
+}
+
+/** Tokens that were drawn for a row, and the probability of each. */
 export interface Drawn {
-  tokens: ArrayLike<number>;
-  p: ArrayLike<number>;
+  tokens: number[];
+  p: number[];
 }
 
 /** A policy's weights as they were when it was opened, with slots for rows. */
@@ -43,12 +57,13 @@ export interface HostDecoder {
    * distribution [V] after each wanted one, in their order. They are valid until the next call.
    */
   forward(items: readonly Item[], temperature: number): Float32Array[];
+  /** How many tokens `draw` draws for a row at a time, at most. */
+  readonly steps: number;
   /**
-   * As `forward`, but draws a token from each distribution.
-   *
-   * @param uniforms In [0, 1), one for each wanted item; not looked at when the temperature is 0.
+   * Draws from the distribution after each wanted item, one a row, the last of its slot; and goes on with what was drawn, as
+   * long as the decoder sees fit.
    */
-  draw(items: readonly Item[], sampling: SamplingOptions, uniforms: Float64Array<ArrayBuffer>): Drawn;
+  draw(items: readonly Item[], wishes: readonly DrawWish[], how: DrawOptions): Drawn[];
   /** Copies the first `count` positions of one slot into another. */
   copy(from: number, to: number, count: number): void;
   /** Frees memory and threads. */
@@ -90,14 +105,16 @@ export function openHostDecoder(policy: Policy, slots: number, positions: number
     : WasmDecoder.open(policy, slots, positions);
 }
 
-/** Draws a token from each distribution on the host. */
+/** Draws one token from each distribution on the host. */
 export function drawEach(
   distributions: readonly Float32Array[],
+  wishes: readonly DrawWish[],
   sampling: SamplingOptions,
-  uniforms: ArrayLike<number>,
-): Drawn {
-  const tokens = distributions.map((p, i) => sampleToken(p, uniforms[i]!, sampling));
-  return { tokens, p: distributions.map((p, i) => p[tokens[i]!]!) };
+): Drawn[] {
+  return distributions.map((p, i) => {
+    const token = sampleToken(p, wishes[i]!.uniforms[0] ?? 0, sampling);
+    return { tokens: [token], p: [p[token]!] };
+  });
 }
 
 /** A matrix [out, in] on the host, what is multiplied into its inputs and added to its outputs. */

@@ -3,7 +3,10 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { tinyPolicy } from "../../tests/tiny_policy.ts";
 import { randomStream } from "../base/random.ts";
-import { openEngine } from "../engine/open_engine.ts";
+import { setHostThreads } from "../engine/host_threads.ts";
+import { nativeLibrary } from "../engine/native/native_library.ts";
+import { type Engine, type EngineName, openEngine } from "../engine/open_engine.ts";
+import { needsTensorflow } from "../engine/tensorflow_for_tests.ts";
 import { initAdapter } from "./adapter.ts";
 import { hiddenStates, outputLogits } from "./decoder.ts";
 import { generate } from "./generate.ts";
@@ -32,6 +35,17 @@ function livelyPolicy(config: Partial<ModelConfig>): Policy {
   return policy;
 }
 
+/** The engines whose decoders are tried: WebAssembly's, and machine code's where there is some. */
+const engines: EngineName[] = ["wasm"];
+if (!(await needsTensorflow()).ignore && nativeLibrary()) engines.push("tensorflow");
+
+/** Opens an engine whose decoder computes on so many threads; libtensorflow's own are as many as the process began with. */
+async function openWithThreads(name: EngineName, threads: number): Promise<Engine> {
+  const engine = await openEngine({ engine: name, threads });
+  setHostThreads(threads);
+  return engine;
+}
+
 const models: Record<string, Partial<ModelConfig>> = {
   "qwen2 with biases and grouped heads": {},
   "llama with an output layer of its own": { model_type: "llama", tie_word_embeddings: false },
@@ -46,9 +60,13 @@ const models: Record<string, Partial<ModelConfig>> = {
   },
 };
 
-for (const [name, config] of Object.entries(models)) {
-  Deno.test(`HostDecoder gives the distributions of tfjs: ${name}`, async () => {
-    const engine = await openEngine({ engine: "wasm", threads: 2 });
+for (
+  const [engineName, name, config] of engines.flatMap((e) =>
+    Object.entries(models).map((m) => [e, ...m] as const)
+  )
+) {
+  Deno.test(`HostDecoder on ${engineName} gives the distributions of tfjs: ${name}`, async () => {
+    const engine = await openWithThreads(engineName, 2);
     for (const adapted of [false, true]) {
       const policy = livelyPolicy(config);
       if (adapted) {
@@ -77,76 +95,90 @@ for (const [name, config] of Object.entries(models)) {
   });
 }
 
-Deno.test("HostDecoder gives a row the same bits in any company, pieces and threads", async () => {
-  const policy = livelyPolicy({ max_position_embeddings: 256 });
-  const alone = new Map<number, Float32Array>();
-  for (const threads of [1, 3]) {
-    const engine = await openEngine({ engine: "wasm", threads });
-    const decoder = await openHostDecoder(policy, 9, 256);
-    const lengths = [1, 200, 7, 40, 129, 3, 90, 11, 256]; // several steps of 128 items a thread
-    const rows = lengths.map((length, slot) => tokensOf(slot, length));
-    for (const [slot, tokens] of rows.entries()) {
-      const last = decoder.forward(itemsOf(slot, tokens), 1).at(-1)!.slice();
-      assertEquals(last, alone.get(slot) ?? last);
-      alone.set(slot, last);
+for (const engineName of engines) {
+  Deno.test(`HostDecoder on ${engineName} gives a row the same bits in any company, pieces and threads`, async () => {
+    const policy = livelyPolicy({ max_position_embeddings: 256 });
+    const alone = new Map<number, Float32Array>();
+    for (const threads of [1, 3]) {
+      const engine = await openWithThreads(engineName, threads);
+      const decoder = await openHostDecoder(policy, 9, 256);
+      const lengths = [1, 200, 7, 40, 129, 3, 90, 11, 256]; // several steps of 128 items a thread
+      const rows = lengths.map((length, slot) => tokensOf(slot, length));
+      for (const [slot, tokens] of rows.entries()) {
+        const last = decoder.forward(itemsOf(slot, tokens), 1).at(-1)!.slice();
+        assertEquals(last, alone.get(slot) ?? last);
+        alone.set(slot, last);
+      }
+      const together = decoder.forward(rows.flatMap((tokens, slot) => itemsOf(slot, tokens)), 1);
+      let at = 0;
+      for (const [slot, { length }] of rows.entries()) {
+        assertEquals(together[(at += length) - 1], alone.get(slot));
+      }
+
+      // A row that goes on in another slot, behind a copy of its beginning.
+      decoder.copy(1, 0, 150);
+      assertEquals(decoder.forward(itemsOf(0, rows[1]!, 150), 1).at(-1), alone.get(1));
+      decoder.dispose();
+      engine.close();
     }
-    const together = decoder.forward(rows.flatMap((tokens, slot) => itemsOf(slot, tokens)), 1);
-    let at = 0;
-    for (const [slot, { length }] of rows.entries()) {
-      assertEquals(together[(at += length) - 1], alone.get(slot));
+    tf.dispose(policy.weights);
+  });
+}
+
+for (const engineName of engines) {
+  Deno.test(`generate() on ${engineName} draws the same on one thread and on three, with rows that enter as others leave`, async () => {
+    const policy = livelyPolicy({});
+    const contexts = Array.from({ length: 23 }, (_, row) => tokensOf(row % 20, 2 + (row % 20)));
+    const results = [];
+    for (const [threads, maxBatch] of [[1, 64], [3, 5]] as const) {
+      const engine = await openWithThreads(engineName, threads);
+      const options = { maxNewTokens: 20, temperature: 1, stopStrings: ["Q"], maxBatch };
+      results.push(
+        await generate(policy, contexts, { ...options, random: (row) => randomStream("row", row) }),
+      );
+      engine.close();
     }
+    assert(new Set(results[0]!.map(({ tokens }) => tokens.length)).size > 3);
+    assertEquals(results[1], results[0]);
+    tf.dispose(policy.weights);
+  });
+}
 
-    // A row that goes on in another slot, behind a copy of its beginning.
-    decoder.copy(1, 0, 150);
-    assertEquals(decoder.forward(itemsOf(0, rows[1]!, 150), 1).at(-1), alone.get(1));
-    decoder.dispose();
+for (const engineName of engines) {
+  Deno.test(`generate() on ${engineName} sends of a context only what the prefix cache lacks through the model`, async () => {
+    const engine = await openWithThreads(engineName, 1);
+    const policy = tinyPolicy();
+    const prefixCache = new PrefixCache(64);
+    const options = { maxNewTokens: 4, temperature: 1, stopStrings: [], prefixCache };
+    const random = (row: number) => randomStream("row", row);
+    const contexts = [tokensOf(1, 9), tokensOf(1, 9), tokensOf(2, 5)];
+    const first = await generate(policy, contexts, { ...options, random });
+    const { slots, decoder } = prefixCache.host!;
+    assertEquals(slots.map(({ tokens }) => tokens.length).sort(), [12, 12, 8].sort());
+
+    let sent = 0;
+    const { draw } = decoder;
+    decoder.draw = (items, ...how) => {
+      const drawn = draw.call(decoder, items, ...how);
+      sent += items.length + drawn.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
+      return drawn;
+    };
+    const longer = contexts.map((context, row) => [...context, ...first[row]!.tokens, 7, 8, 9]);
+    const second = await generate(policy, longer, { ...options, random });
+    const written = second.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    assertEquals(sent, 3 * 4 + written - 3); // the last token drawn, and three new ones; the last ones are not fed back
+    const fresh = await generate(policy, longer, {
+      maxNewTokens: 4,
+      temperature: 1,
+      stopStrings: [],
+      random,
+    });
+    assertEquals(second, fresh);
+    prefixCache.close();
+    tf.dispose(policy.weights);
     engine.close();
-  }
-  tf.dispose(policy.weights);
-});
-
-Deno.test("generate() draws the same on one thread and on three, with rows that enter as others leave", async () => {
-  const policy = livelyPolicy({});
-  const contexts = Array.from({ length: 23 }, (_, row) => tokensOf(row % 20, 2 + (row % 20)));
-  const results = [];
-  for (const [threads, maxBatch] of [[1, 64], [3, 5]] as const) {
-    const engine = await openEngine({ engine: "wasm", threads });
-    const options = { maxNewTokens: 20, temperature: 1, stopStrings: ["Q"], maxBatch };
-    results.push(await generate(policy, contexts, { ...options, random: (row) => randomStream("row", row) }));
-    engine.close();
-  }
-  assert(new Set(results[0]!.map(({ tokens }) => tokens.length)).size > 3);
-  assertEquals(results[1], results[0]);
-  tf.dispose(policy.weights);
-});
-
-Deno.test("generate() sends of a context only what the prefix cache lacks through the model", async () => {
-  const engine = await openEngine({ engine: "wasm", threads: 1 });
-  const policy = tinyPolicy();
-  const prefixCache = new PrefixCache(64);
-  const options = { maxNewTokens: 4, temperature: 1, stopStrings: [], prefixCache };
-  const random = (row: number) => randomStream("row", row);
-  const contexts = [tokensOf(1, 9), tokensOf(1, 9), tokensOf(2, 5)];
-  const first = await generate(policy, contexts, { ...options, random });
-  const { slots, decoder } = prefixCache.host!;
-  assertEquals(slots.map(({ tokens }) => tokens.length).sort(), [12, 12, 8].sort());
-
-  let sent = 0;
-  const { forward } = decoder;
-  decoder.forward = (items, temperature) => {
-    sent += items.length;
-    return forward.call(decoder, items, temperature);
-  };
-  const longer = contexts.map((context, row) => [...context, ...first[row]!.tokens, 7, 8, 9]);
-  const second = await generate(policy, longer, { ...options, random });
-  const written = second.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  assertEquals(sent, 3 * 4 + written - 3); // the last token drawn, and three new ones; the last ones are not fed back
-  const fresh = await generate(policy, longer, { maxNewTokens: 4, temperature: 1, stopStrings: [], random });
-  assertEquals(second, fresh);
-  prefixCache.close();
-  tf.dispose(policy.weights);
-  engine.close();
-});
+  });
+}
 
 Deno.test("hostSlots() leaves to tfjs what is large, of odd widths, or not on the processor", async () => {
   const { config, weights } = tinyPolicy();

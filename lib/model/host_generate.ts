@@ -43,12 +43,14 @@ const pauseEvery = 100;
  * Continues all contexts, and lets the writers have the tokens; false, with nothing done, where tfjs is to generate.
  *
  * @param positions The longest context with all that may be written after it.
+ * @param ends [V] 1 for every token that may end a row.
  */
 export async function generateOnHost(
   policy: Policy,
   contexts: readonly (readonly number[])[],
   positions: number,
   writers: readonly Writer[],
+  ends: Uint8Array<ArrayBuffer>,
   { maxBatch = 64, prefixCache, ...sampling }: GenerateOptions,
 ): Promise<boolean> {
   const cache = await openCache(policy, contexts.length, positions, maxBatch, prefixCache);
@@ -64,14 +66,15 @@ export async function generateOnHost(
       active.push(...leaders);
       const drawing: Active[] = [...active, ...followers];
       const items = active.flatMap((row) => itemsOf(row, slots));
-      const uniforms = Float64Array.from(drawing, ({ row }) => writers[row]!.uniform());
-      let drawn: Drawn;
+      const steps = followers.length > 0 ? 1 : decoder.steps;
+      const wishes = drawing.map(({ row }) => writers[row]!.wish(steps));
+      let drawn: Drawn[];
       if (followers.length === 0) {
-        drawn = decoder.draw(items, sampling, uniforms);
+        drawn = decoder.draw(items, wishes, { ...sampling, ends });
       } else {
         const found = decoder.forward(items, sampling.temperature);
         const followed = followers.map(({ leader }) => found[active.indexOf(leader)]!);
-        drawn = drawEach([...found, ...followed], sampling, uniforms);
+        drawn = drawEach([...found, ...followed], wishes, sampling);
       }
       for (const { slot, pending } of active) slots[slot]!.tokens.push(...pending);
       for (const { leader, slot } of followers) {
@@ -80,9 +83,10 @@ export async function generateOnHost(
         slots[slot]!.tokens = [...tokens];
       }
       active = drawing.filter((row, i) => {
-        const token = drawn.tokens[i]!;
-        row.pending = [token];
-        return writers[row.row]!.write(token, drawn.p[i]!);
+        const { tokens, p } = drawn[i]!;
+        slots[row.slot]!.tokens.push(...tokens.slice(0, -1)); // the last one has not been through the model
+        row.pending = [tokens.at(-1)!];
+        return tokens.map((token, t) => writers[row.row]!.write(token, p[t]!)).at(-1)!;
       });
       // Steps never leave the microtask queue by themselves; timers and signals run only between macrotasks.
       if (performance.now() - paused > pauseEvery) {

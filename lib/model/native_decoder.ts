@@ -9,6 +9,8 @@ import { halfTable, headWidth, rotationTable } from "./decoder.ts";
 import {
   drawEach,
   type Drawn,
+  type DrawOptions,
+  type DrawWish,
   type HostDecoder,
   type HostMatrix,
   type Item,
@@ -16,13 +18,14 @@ import {
   readEnds,
 } from "./host_decoder.ts";
 import type { Policy } from "./policy.ts";
-import { noToken, type SamplingOptions } from "./sampling.ts";
+import { noToken } from "./sampling.ts";
 
 /** decoder.h's numbers of matrices. */
 const matrices = { qkv: 0, output: 1, gateUp: 2, down: 3, logits: 4 } as const;
 
 /** A decoder in machine code. */
 export class NativeDecoder implements HostDecoder {
+  readonly steps = 16;
   readonly #library: NativeLibrary;
   readonly #vocabulary: number;
   #decoder: Deno.PointerValue;
@@ -88,16 +91,28 @@ export class NativeDecoder implements HostDecoder {
     return Array.from({ length: wanted }, (_, i) => this.#p.subarray(i * V, (i + 1) * V));
   }
 
-  draw(items: readonly Item[], sampling: SamplingOptions, uniforms: Float64Array<ArrayBuffer>): Drawn {
-    const { temperature, topK = 0, topP = 1 } = sampling;
-    if (topK > 0 || topP < 1) return drawEach(this.forward(items, temperature), sampling, uniforms);
+  draw(items: readonly Item[], wishes: readonly DrawWish[], how: DrawOptions): Drawn[] {
+    const { temperature, topK = 0, topP = 1, ends } = how;
+    if (topK > 0 || topP < 1) return drawEach(this.forward(items, temperature), wishes, how);
+    const rows = wishes.length;
+    const steps = Math.max(...wishes.map(({ limit }) => limit));
+    const uniforms = new Float64Array(rows * steps).fill(-1);
+    if (temperature > 0) wishes.forEach((wish, row) => uniforms.set(wish.uniforms, row * steps));
+    const limits = Int32Array.from(wishes, ({ limit }) => limit);
+    const tokens = new Int32Array(rows * steps), p = new Float32Array(rows * steps);
+    const counts = new Int32Array(rows);
     const { words } = wordsOf(items);
-    const tokens = new Int32Array(uniforms.length), p = new Float32Array(uniforms.length);
-    const wanted = temperature === 0 ? uniforms.map(() => -1) : uniforms;
     const scale = scaleOf(temperature);
-    this.#library.native_decoder_draw(this.#decoder, words, items.length, scale, wanted, tokens, p);
-    if (tokens.includes(-1)) throw noToken();
-    return { tokens, p };
+    // deno-fmt-ignore
+    this.#library.native_decoder_draw(
+      this.#decoder, words, items.length, steps, scale, uniforms, limits, ends, tokens, counts, p,
+    );
+    return Array.from(counts, (count, row) => {
+      const at = row * steps;
+      const drawn = [...tokens.subarray(at, at + count)];
+      if (drawn.includes(-1)) throw noToken();
+      return { tokens: drawn, p: [...p.subarray(at, at + count)] };
+    });
   }
 
   copy(from: number, to: number, count: number): void {

@@ -12,19 +12,46 @@ export function stopMatcher(
   stopStrings: readonly string[],
 ): (tokens: readonly number[]) => boolean {
   if (stopStrings.includes("")) throw new RangeError("Cannot stop at an empty stop string; leave it out");
-  const lastCharacters = stopStrings.map((text) => text.at(-1)!);
-  const completes = new Map<number, boolean>();
+  const known = mayStopOf(tokenizer, stopStrings);
   return (tokens) => {
-    const id = tokens.at(-1)!;
-    let may = completes.get(id);
+    if (!known(tokens.at(-1)!)) return false;
+    const text = tokenizer.decode(tokens);
+    return stopStrings.some((stop) => text.includes(stop));
+  };
+}
+
+/** [V] 1 for every token that may complete one of the strings. The array is kept: do not change it. */
+export function tokensThatMayStop(
+  tokenizer: Tokenizer,
+  stopStrings: readonly string[],
+  vocabulary: number,
+): Uint8Array<ArrayBuffer> {
+  const key = JSON.stringify([stopStrings, vocabulary]);
+  let tables = tablesOf.get(tokenizer);
+  if (!tables) tablesOf.set(tokenizer, tables = new Map());
+  let table = tables.get(key);
+  if (!table) {
+    const known = mayStopOf(tokenizer, stopStrings);
+    table = Uint8Array.from({ length: vocabulary }, (_, id) => Number(stopStrings.length > 0 && known(id)));
+    tables.set(key, table);
+  }
+  return table;
+}
+
+const tablesOf = new WeakMap<Tokenizer, Map<string, Uint8Array<ArrayBuffer>>>();
+
+/** Whether a token's own text may hold the last character of one of the strings. */
+function mayStopOf(tokenizer: Tokenizer, stopStrings: readonly string[]): (id: number) => boolean {
+  const lastCharacters = stopStrings.map((text) => text.at(-1)!);
+  const known = new Map<number, boolean>();
+  return (id) => {
+    let may = known.get(id);
     if (may === undefined) {
       const text = tokenizer.decode([id]);
       // A token that is part of a character decodes to U+FFFD and may be the end of any but an ASCII one.
       may = text.includes("\uFFFD") || lastCharacters.some((character) => text.includes(character));
-      completes.set(id, may);
+      known.set(id, may);
     }
-    if (!may) return false;
-    const text = tokenizer.decode(tokens);
-    return stopStrings.some((stop) => text.includes(stop));
+    return may;
   };
 }

@@ -8,6 +8,8 @@ import { halfTable, headWidth, rotationTable } from "./decoder.ts";
 import {
   drawEach,
   type Drawn,
+  type DrawOptions,
+  type DrawWish,
   type HostDecoder,
   type HostMatrix,
   type Item,
@@ -17,7 +19,6 @@ import {
 } from "./host_decoder.ts";
 import { control, type DecoderKernels, header, instantiate, runPart } from "./wasm_decoder_memory.ts";
 import type { ModelConfig, Policy } from "./policy.ts";
-import type { SamplingOptions } from "./sampling.ts";
 
 /** Threads that generate at most: the control words hold as many. */
 const mostThreads = 32;
@@ -26,6 +27,7 @@ const itemsAtOnce = 128;
 /** A policy's weights, laid out for decoder.wasm, with slots for rows. */
 export class WasmDecoder implements HostDecoder {
   readonly positions: number;
+  readonly steps = 1;
   readonly slots: number;
   readonly #config: ModelConfig;
   readonly #memory: WebAssembly.Memory;
@@ -80,8 +82,8 @@ export class WasmDecoder implements HostDecoder {
     });
   }
 
-  draw(items: readonly Item[], sampling: SamplingOptions, uniforms: Float64Array<ArrayBuffer>): Drawn {
-    return drawEach(this.forward(items, sampling.temperature), sampling, uniforms);
+  draw(items: readonly Item[], wishes: readonly DrawWish[], how: DrawOptions): Drawn[] {
+    return drawEach(this.forward(items, how.temperature), wishes, how);
   }
 
   copy(from: number, to: number, count: number): void {

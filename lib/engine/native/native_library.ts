@@ -19,7 +19,19 @@ const symbols = {
   native_decoder_copy: { parameters: ["pointer", "i32", "i32", "i32"], result: "void" },
   native_decoder_step: { parameters: ["pointer", "buffer", "i32", "f32", "buffer"], result: "void" },
   native_decoder_draw: {
-    parameters: ["pointer", "buffer", "i32", "f32", "buffer", "buffer", "buffer"],
+    parameters: [
+      "pointer", // decoder
+      "buffer", // items
+      "i32",
+      "i32", // steps
+      "f32", // scale
+      "buffer", // uniforms
+      "buffer", // limits
+      "buffer", // ends
+      "buffer", // tokens
+      "buffer", // counts
+      "buffer", // p
+    ],
     result: "void",
   },
   native_decoder_close: { parameters: ["pointer"], result: "void" },

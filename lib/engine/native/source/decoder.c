@@ -265,14 +265,6 @@ static void softmax(long V, const float *logits, float scale, float *p) {
   for (long v = 0; v < V; v += 8) store_some(p + v, V - v, load_some(p + v, V - v, 0) * share);
 }
 
-// What becomes of the distributions: they are handed out, or a token is drawn from each.
-typedef struct {
-  float scale;
-  float *p;
-  const double *uniforms;
-  int32_t *tokens;
-} Wish;
-
 static int32_t likeliest(long V, const float *p) {
   long best = 0;
   for (long v = 1; v < V; v++) best = p[v] > p[best] ? v : best;
@@ -306,8 +298,16 @@ static int32_t drawn(long V, const float *p, double uniform) {
   return -1;
 }
 
-// `first` is the number of the first wanted item.
-static void step_alone(const Decoder *d, const DecoderItem *items, long count, const Wish *wish, long first) {
+// What becomes of the distribution after the n-th wanted item: p = softmax(logits · scale) is written to `p`, or a token is
+// drawn from it.
+typedef struct {
+  float scale;
+  float *p;
+  const double *uniforms;
+  int32_t *tokens;
+} Wish;
+
+static void step_alone(const Decoder *d, const DecoderItem *items, long count, const Wish *wish) {
   const DecoderShape *s = &d->shape;
   const long D = s->D, F = s->F, attended_width = (long)s->H * s->Dh, pitch = round_up(D, panel_width);
   const long qkv_width = round_up(attended_width + 2L * s->K * s->Dh, panel_width);
@@ -346,22 +346,43 @@ static void step_alone(const Decoder *d, const DecoderItem *items, long count, c
   for (long i = 0; i < wanted; i++) {
     float *logits = wide + i * logits_width;
     if (!wish->uniforms) {
-      softmax(s->V, logits, wish->scale, wish->p + (first + i) * s->V);
+      softmax(s->V, logits, wish->scale, wish->p + i * s->V);
       continue;
     }
     softmax(s->V, logits, wish->scale, logits);
-    const double uniform = wish->uniforms[first + i];
-    const int32_t token = uniform < 0 ? likeliest(s->V, logits) : drawn(s->V, logits, uniform);
-    wish->tokens[first + i] = token;
-    wish->p[first + i] = token < 0 ? 0 : logits[token];
+    const int32_t token = wish->uniforms[i] < 0 ? likeliest(s->V, logits) : drawn(s->V, logits, wish->uniforms[i]);
+    wish->tokens[i] = token;
+    wish->p[i] = token < 0 ? 0 : logits[token];
   }
 }
+
+// Items in steps of a size that fits the scratch space; `advance` is what a wanted item takes of p.
+static void step_all(const Decoder *d, const DecoderItem *items, long count, Wish wish, long advance) {
+  while (count > 0) {
+    const long now = least(items_at_once, count);
+    step_alone(d, items, now, &wish);
+    for (long i = 0; i < now; i++) {
+      if (!items[i].wanted) continue;
+      wish.p += advance;
+      if (!wish.uniforms) continue;
+      wish.uniforms++;
+      wish.tokens++;
+    }
+    items += now;
+    count -= now;
+  }
+}
+
+// Rows that are drawn for together, step after step, so that their keys and values stay in the cache meanwhile.
+enum { rows_together = 24 };
 
 typedef struct {
   const Decoder *decoder;
   const DecoderItem *items;
   long count, parts;
-  Wish wish;
+  float scale;
+  float *p;
+  const DecoderDraw *draw;
 } Step;
 
 // The first item of a part: none of a slot's items are in another part.
@@ -371,32 +392,79 @@ static long first_of(const Step *step, long part) {
   return at;
 }
 
+static long wanted_in(const DecoderItem *items, long count) {
+  long wanted = 0;
+  for (long i = 0; i < count; i++) wanted += items[i].wanted != 0;
+  return wanted;
+}
+
 static void step_part(void *context, long part) {
   const Step *step = context;
-  const long end = first_of(step, part + 1);
-  long before = 0, from = first_of(step, part);
-  for (long i = 0; i < from; i++) before += step->items[i].wanted;
-  while (from < end) {
-    const long count = least(items_at_once, end - from);
-    step_alone(step->decoder, step->items + from, count, &step->wish, before);
-    for (long i = from; i < from + count; i++) before += step->items[i].wanted;
-    from += count;
+  const long from = first_of(step, part), count = first_of(step, part + 1) - from;
+  float *p = step->p + wanted_in(step->items, from) * step->decoder->shape.V;
+  if (count > 0) step_all(step->decoder, step->items + from, count, (Wish){step->scale, p, 0, 0}, step->decoder->shape.V);
+}
+
+// Draws for `rows` rows, the first of which has the number `first`, until fewer than half of them go on.
+static void draw_together(const Step *step, const DecoderItem *items, long count, long first, long rows) {
+  const DecoderDraw *draw = step->draw;
+  double uniforms[rows_together];
+  int32_t tokens[rows_together], who[rows_together];
+  float p[rows_together];
+  DecoderItem next[rows_together];
+  long live = 0;
+  for (long i = 0; i < count; i++) {
+    if (!items[i].wanted) continue;
+    next[live] = items[i];
+    who[live] = (int32_t)(first + live);
+    live++;
+  }
+  for (long at = 0; at < draw->steps && live > 0 && (at == 0 || 2 * live >= rows); at++) {
+    for (long i = 0; i < live; i++) uniforms[i] = draw->uniforms[who[i] * draw->steps + at];
+    if (at == 0) step_all(step->decoder, items, count, (Wish){draw->scale, p, uniforms, tokens}, 1);
+    else step_all(step->decoder, next, live, (Wish){draw->scale, p, uniforms, tokens}, 1);
+    long staying = 0;
+    for (long i = 0; i < live; i++) {
+      const long row = who[i];
+      draw->tokens[row * draw->steps + at] = tokens[i];
+      draw->p[row * draw->steps + at] = p[i];
+      draw->counts[row] = (int32_t)at + 1;
+      if (tokens[i] < 0 || draw->ends[tokens[i]] || at + 1 >= draw->limits[row]) continue;
+      who[staying] = who[i];
+      next[staying++] = (DecoderItem){tokens[i], next[i].slot, next[i].position + 1, 1};
+    }
+    live = staying;
   }
 }
 
-static void run(const Decoder *decoder, const DecoderItem *items, int count, Wish wish) {
+static void draw_part(void *context, long part) {
+  const Step *step = context;
+  const long end = first_of(step, part + 1);
+  long from = first_of(step, part), first = wanted_in(step->items, from);
+  const long rows = wanted_in(step->items + from, end - from);
+  const long groups = (rows + rows_together - 1) / rows_together;
+  for (long group = 0; group < groups; group++) {
+    const long share = (group + 1) * rows / groups - group * rows / groups;
+    long count = 0;
+    for (long seen = 0; seen < share; count++) seen += step->items[from + count].wanted != 0;
+    draw_together(step, step->items + from, count, first, share);
+    from += count;
+    first += share;
+  }
+}
+
+static void run(const Decoder *d, const DecoderItem *items, int count, float scale, float *p, const DecoderDraw *draw) {
   kernel_begins();
   const long parts = least(count, idle_threads());
-  Step step = {decoder, items, count, parts, wish};
-  in_parallel(step_part, &step, parts);
+  Step step = {d, items, count, parts, scale, p, draw};
+  in_parallel(draw ? draw_part : step_part, &step, parts);
   kernel_ends();
 }
 
 void decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p) {
-  run(decoder, items, count, (Wish){scale, p, 0, 0});
+  run(decoder, items, count, scale, p, 0);
 }
 
-void decoder_draw(Decoder *decoder, const DecoderItem *items, int count, float scale, const double *uniforms,
-                  int32_t *tokens, float *p) {
-  run(decoder, items, count, (Wish){scale, p, uniforms, tokens});
+void decoder_draw(Decoder *decoder, const DecoderItem *items, int count, const DecoderDraw *draw) {
+  run(decoder, items, count, draw->scale, 0, draw);
 }

@@ -32,10 +32,21 @@ void decoder_copy(Decoder *decoder, int from, int to, int count);
 // An item's numbers depend on its own row alone, to the last bit.
 void decoder_step(Decoder *decoder, const DecoderItem *items, int count, float scale, float *p);
 
-// As decoder_step, but draws a token from the distribution after each wanted item: the first id, in their order, at which
-// the cumulative probability passes uniforms[n] of the total; for a uniform below 0 the likeliest. −1 where the
-// distribution holds a number that is none. `p` is each token's probability.
-void decoder_draw(Decoder *decoder, const DecoderItem *items, int count, float scale, const double *uniforms,
-                  int32_t *tokens, float *p);
+// Draws tokens from the distributions after the wanted items, one a row, the last of its slot, and sends them through the
+// model in their turn: row n gets at most limits[n] ≤ `steps` tokens, none after one that `ends`[V] marks. The tokens and
+// their probabilities are tokens[n][steps] and p[n][steps], and counts[n] says how many. A token is the first id, in their
+// order, at which the cumulative probability passes uniforms[n][i] of the total; for a uniform below 0 the likeliest; −1
+// where the distribution holds a number that is none.
+typedef struct {
+  int32_t steps;
+  float scale;
+  const double *uniforms;
+  const int32_t *limits;
+  const uint8_t *ends;
+  int32_t *tokens, *counts;
+  float *p;
+} DecoderDraw;
+
+void decoder_draw(Decoder *decoder, const DecoderItem *items, int count, const DecoderDraw *draw);
 
 void decoder_close(Decoder *decoder);

@@ -54,9 +54,11 @@ EXPORT void native_decoder_step(Decoder *decoder, const DecoderItem *items, int 
   decoder_step(decoder, items, count, scale, p);
 }
 
-EXPORT void native_decoder_draw(Decoder *decoder, const DecoderItem *items, int count, float scale,
-                                const double *uniforms, int32_t *tokens, float *p) {
-  decoder_draw(decoder, items, count, scale, uniforms, tokens, p);
+EXPORT void native_decoder_draw(Decoder *decoder, const DecoderItem *items, int count, int steps, float scale,
+                                const double *uniforms, const int32_t *limits, const uint8_t *ends, int32_t *tokens,
+                                int32_t *counts, float *p) {
+  const DecoderDraw draw = {steps, scale, uniforms, limits, ends, tokens, counts, p};
+  decoder_draw(decoder, items, count, &draw);
 }
 
 EXPORT void native_decoder_close(Decoder *decoder) { decoder_close(decoder); }
