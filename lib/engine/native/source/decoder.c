@@ -20,7 +20,8 @@ struct Decoder {
   DecoderShape shape;
   float epsilon;
   float *embedding, *cos, *sin;
-  // For each slot, block and key-value head: keys as [positions / 8][Dh][8], then values as [positions][Dh].
+  // For each slot, block and key-value head: keys as [positions / 8][Dh][8], then values as [positions][Dh]. What was not
+  // written yet may be read, and is not used.
   float *cache;
   Packed logits;
   Block blocks[];
@@ -63,10 +64,7 @@ Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *emb
   d->cos = copied(cos, (long)shape->positions * shape->Dh / 2);
   d->sin = copied(sin, (long)shape->positions * shape->Dh / 2);
   d->cache = large_memory(4 * slot_size(shape) * shape->slots);
-  if (d->embedding && d->cos && d->sin && d->cache) {
-    memset(d->cache, 0, 4 * slot_size(shape) * shape->slots);
-    return d;
-  }
+  if (d->embedding && d->cos && d->sin && d->cache) return d;
   decoder_close(d);
   return 0;
 }
@@ -455,7 +453,10 @@ static void draw_part(void *context, long part) {
 
 static void run(const Decoder *d, const DecoderItem *items, int count, float scale, float *p, const DecoderDraw *draw) {
   kernel_begins();
-  const long parts = least(count, idle_threads());
+  const long threads = idle_threads();
+  // Where several tokens a row are drawn a part takes long, and more parts than threads are shared more evenly.
+  const long groups = draw && draw->steps > 1 ? (count / threads + rows_together - 1) / rows_together : 1;
+  const long parts = least(count, threads * (groups > 0 ? groups : 1));
   Step step = {d, items, count, parts, scale, p, draw};
   in_parallel(draw ? draw_part : step_part, &step, parts);
   kernel_ends();
