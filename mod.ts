@@ -191,7 +191,7 @@ export {
   queryMask,
   shownSiblings,
 } from "./lib/learn/privileged_context.ts";
-export { batchTensors, packBatch, packPerToken } from "./lib/learn/batch.ts";
+export { batchTensors, mayLieEndToEnd, packBatch, packPerToken } from "./lib/learn/batch.ts";
 export type { BatchTensors, PackedBatch, PackOptions, Sequence } from "./lib/learn/batch.ts";
 export { sftLoss } from "./lib/learn/sft.ts";
 export { type GrpoInputs, grpoLoss, grpoLossPresets, type GrpoOptions } from "./lib/learn/grpo.ts";

@@ -6,6 +6,8 @@
  * output layer: logits are [B, M, V], never [B, T, V].
  */
 import * as tf from "@tensorflow/tfjs";
+import { hasFusedKernels } from "../engine/fused_kernels.ts";
+import { hostThreads } from "../engine/host_threads.ts";
 
 /**
  * Splits sequences into micro-batches of at most `rows`: the indices of each, neighbours in length together, so that little
@@ -28,12 +30,15 @@ export interface Sequence {
 
 /** Host arrays of a packed batch; `batchTensors` uploads them. */
 export interface PackedBatch {
+  /** Sequences, those that are padding included. */
   B: number;
+  /** Rows of tokens: B, or fewer where sequences lie end to end. */
+  rows: number;
   T: number;
   M: number;
-  /** [B, T] token ids, padded with `padTokenId`. */
+  /** [rows, T] token ids, padded with `padTokenId`; −1 − id where a sequence begins behind another. */
   tokens_BT: Int32Array;
-  /** [B, M] flat position b·T + t − 1 of the hidden state that predicts the token at t; 0 where padded. */
+  /** [B, M] flat position in tokens_BT of the token before the one that is predicted; 0 where padded. */
   index_BM: Int32Array;
   /** [B, M] the ids predicted; 0 where padded. */
   targets_BM: Int32Array;
@@ -58,6 +63,36 @@ export interface PackOptions {
   maskBucket?: number;
   /** Rows of the batch; missing ones are padding. As many as there are sequences when left out. */
   rows?: number;
+  /**
+   * Lay sequences end to end in so many rows of tokens, or fewer where they are few, so that little is padded. Only where
+   * {@linkcode mayLieEndToEnd} says that the engine can tell them apart.
+   */
+  endToEnd?: number;
+}
+
+/** Tokens of a row in which sequences lie end to end, about. */
+const rowTokens = 1024;
+
+/**
+ * In how many rows sequences may lie end to end, for `endToEnd` of `packBatch`: one for every thread, more where a thread's
+ * would be long; undefined where the engine's attention cannot tell sequences of a row apart, as on all but `tensorflow`
+ * with the kit's kernels.
+ *
+ * @example
+ * ```ts
+ * import { mayLieEndToEnd, openEngine } from "@search-e1/kit";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const engine = await openEngine({ engine: "cpu" });
+ * assertEquals(mayLieEndToEnd([{ tokens: [1, 2], mask: [0, 1] }]), undefined);
+ * engine.close();
+ * ```
+ */
+export function mayLieEndToEnd(sequences: readonly Sequence[]): number | undefined {
+  if (!hasFusedKernels()) return undefined;
+  const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const threads = Math.max(1, hostThreads());
+  return threads * Math.max(1, Math.round(total / threads / rowTokens));
 }
 
 /**
@@ -79,36 +114,65 @@ export interface PackOptions {
  */
 export function packBatch(
   sequences: readonly Sequence[],
-  { padTokenId, lengthBucket = 16, maskBucket = 8, rows = sequences.length }: PackOptions,
+  { padTokenId, lengthBucket = 16, maskBucket = 8, rows: B = sequences.length, endToEnd }: PackOptions,
 ): PackedBatch {
-  if (sequences.length > rows) {
-    throw new RangeError(`Cannot pack ${sequences.length} sequences into ${rows} rows; split them first`);
+  if (sequences.length > B) {
+    throw new RangeError(`Cannot pack ${sequences.length} sequences into ${B} rows; split them first`);
   }
   sequences.forEach(checkMask);
   const longest = (values: number[], bucket: number) =>
     Math.max(1, Math.ceil(Math.max(0, ...values) / bucket)) * bucket;
-  const T = longest(sequences.map(({ tokens }) => tokens.length), lengthBucket);
+  const lengths = sequences.map(({ tokens }) => tokens.length);
+  const places = endToEnd === undefined ? undefined : placesEndToEnd(lengths, endToEnd);
+  const rows = places?.filled.length ?? B;
+  const T = longest(places?.filled ?? lengths, lengthBucket);
   const M = longest(sequences.map(({ mask }) => mask.reduce((sum, m) => sum + m, 0)), maskBucket);
   const packed: PackedBatch = {
-    B: rows,
+    B,
+    rows,
     T,
     M,
     tokens_BT: new Int32Array(rows * T).fill(padTokenId),
-    index_BM: new Int32Array(rows * M),
-    targets_BM: new Int32Array(rows * M),
-    mask_BM: new Float32Array(rows * M),
+    index_BM: new Int32Array(B * M),
+    targets_BM: new Int32Array(B * M),
+    mask_BM: new Float32Array(B * M),
   };
-  sequences.forEach(({ tokens, mask }, row) => {
-    packed.tokens_BT.set(tokens, row * T);
-    let at = row * M;
+  sequences.forEach(({ tokens, mask }, b) => {
+    const { row, start } = places?.of[b] ?? { row: b, start: 0 };
+    const first = row * T + start;
+    packed.tokens_BT.set(tokens, first);
+    if (start > 0 && tokens.length > 0) packed.tokens_BT[first] = -1 - tokens[0]!;
+    let at = b * M;
     for (let t = 1; t < tokens.length; t++) {
       if (mask[t] !== 1) continue;
-      packed.index_BM[at] = row * T + t - 1;
+      packed.index_BM[at] = first + t - 1;
       packed.targets_BM[at] = tokens[t]!;
       packed.mask_BM[at++] = 1;
     }
   });
+  // Padding behind sequences is one more.
+  places?.filled.forEach((end, row) => {
+    if (end > 0 && end < T) packed.tokens_BT[row * T + end] = -1 - padTokenId;
+  });
   return packed;
+}
+
+/** Puts sequences into at most `rows` rows, the longest first, each where least is: rows of about the same length. */
+function placesEndToEnd(
+  lengths: readonly number[],
+  rows: number,
+): { of: { row: number; start: number }[]; filled: number[] } {
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  const fitting = Math.floor(total / Math.max(1, ...lengths)); // more rows would be shorter than the longest sequence
+  const filled = Array.from({ length: Math.max(1, Math.min(rows, fitting)) }, () => 0);
+  const of: { row: number; start: number }[] = [];
+  const order = [...lengths.keys()].sort((a, b) => lengths[b]! - lengths[a]! || a - b);
+  for (const i of order) {
+    const row = filled.indexOf(Math.min(...filled));
+    of[i] = { row, start: filled[row]! };
+    filled[row]! += lengths[i]!;
+  }
+  return { of, filled };
 }
 
 /**
@@ -158,10 +222,10 @@ export function packPerToken(
  * ```
  */
 export function batchTensors(
-  { B, T, M, tokens_BT, index_BM, targets_BM, mask_BM }: PackedBatch,
+  { B, rows, T, M, tokens_BT, index_BM, targets_BM, mask_BM }: PackedBatch,
 ): BatchTensors {
   return {
-    tokens_BT: tf.tensor2d(tokens_BT, [B, T], "int32"),
+    tokens_BT: tf.tensor2d(tokens_BT, [rows, T], "int32"),
     index_BM: tf.tensor2d(index_BM, [B, M], "int32"),
     targets_BM: tf.tensor2d(targets_BM, [B, M], "int32"),
     mask_BM: tf.tensor2d(mask_BM, [B, M], "float32"),

@@ -43,6 +43,49 @@ Deno.test("packBatch() asks for every masked token once, by the hidden state bef
   ));
 });
 
+Deno.test("packBatch() lays sequences end to end, each marked where it begins, and asks for the same tokens", () => {
+  fc.assert(fc.property(
+    fc.array(sequence, { minLength: 1, maxLength: 9 }),
+    fc.integer({ min: 1, max: 4 }),
+    fc.integer({ min: 1, max: 9 }),
+    (sequences, endToEnd, lengthBucket) => {
+      const packed = packBatch(sequences, {
+        padTokenId: 100,
+        endToEnd,
+        lengthBucket,
+        rows: sequences.length + 1,
+      });
+      const { B, rows, T, M, tokens_BT, index_BM, targets_BM, mask_BM } = packed;
+      const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
+      const longest = Math.max(1, ...sequences.map(({ tokens }) => tokens.length));
+      assertEquals([B, rows * T, T % lengthBucket], [sequences.length + 1, tokens_BT.length, 0]);
+      assert(rows <= endToEnd && T < total / rows + longest + lengthBucket);
+
+      // What stands between two beginnings is a sequence, or padding.
+      const found: number[][] = [];
+      tokens_BT.forEach((token, at) => {
+        if (token < 0 || at % T === 0) found.push([]);
+        found.at(-1)!.push(token < 0 ? -1 - token : token);
+      });
+      const known = (part: readonly number[]) => part.join();
+      const padding = (part: number[]) => part.every((token) => token === 100);
+      const some = sequences.map(({ tokens }) => tokens).filter((tokens) => tokens.length > 0);
+      assertEquals(found.filter((part) => !padding(part)).map(known).sort(), some.map(known).sort());
+
+      const asked = sequences.map(({ mask }) => mask.flatMap((m, t) => m ? [t] : []));
+      assertEquals(mask_BM.reduce((sum, m) => sum + m, 0), asked.flat().length);
+      asked.forEach((positions, b) =>
+        positions.forEach((t, i) => {
+          const { tokens } = sequences[b]!;
+          const before = tokens_BT[index_BM[b * M + i]!]!;
+          assertEquals(before < 0 ? -1 - before : before, tokens[t - 1]);
+          assertEquals(targets_BM[b * M + i], tokens[t]);
+        })
+      );
+    },
+  ));
+});
+
 Deno.test("packBatch() refuses masks that mean nothing", () => {
   const pack = (tokens: number[], mask: number[]) => packBatch([{ tokens, mask }], { padTokenId: 0 });
   assertThrows(() => pack([1, 2], [1, 0]), RangeError, "row 0: its mask asks for the first token");

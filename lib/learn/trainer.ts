@@ -107,6 +107,11 @@ export class Trainer {
     return this.#policy.adapter?.weights ?? this.#policy.weights;
   }
 
+  /** Whether XLA compiles its losses, which then may hold no kernel of the kit's own. */
+  get xla(): boolean {
+    return this.#options.xla ?? false;
+  }
+
   /** AdamW's state, for a checkpoint; it stays the trainer's. */
   get optimizer(): OptimizerState {
     return this.#optimizer;
@@ -215,6 +220,6 @@ export class Trainer {
         return tf.mul(out.loss, weight) as tf.Scalar;
       })(trained);
       return [...grads, figures!];
-    }, { xla: this.#options.xla ?? false });
+    }, { xla: this.xla });
   }
 }

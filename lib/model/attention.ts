@@ -96,21 +96,23 @@ export function causalAttention(causal_TT: tf.Tensor2D): Attention {
  *
  * @param qkv_NW What the projections gave, N = B·T rows of q[H·Dh] (already scaled), k[K·Dh], v[K·Dh].
  * @param cos_TR Cosines [T, Dh / 2]; `sin_TR` likewise.
+ * @param tokens_BT Token ids, int32, to tell where sequences begin: at a row's first, and at any below 0.
  * @returns [N, H·Dh].
  */
 export function fusedAttention(
   qkv_NW: tf.Tensor,
   [cos_TR, sin_TR]: readonly [tf.Tensor, tf.Tensor],
+  tokens_BT: tf.Tensor,
   [heads, kv_heads]: readonly [number, number],
 ): tf.Tensor2D {
   const attributes = { heads, kv_heads };
   const attend = tf.customGrad((qkv, save) => {
     const qkv_NW = qkv as tf.Tensor;
-    const [out_ND, logSums_NH] = fused("Attention", [qkv_NW, cos_TR, sin_TR], attributes) as [
+    const [out_ND, logSums_NH] = fused("Attention", [qkv_NW, cos_TR, sin_TR, tokens_BT], attributes) as [
       tf.Tensor,
       tf.Tensor,
     ];
-    (save as tf.GradSaveFunc)([out_ND, logSums_NH, qkv_NW, cos_TR, sin_TR]);
+    (save as tf.GradSaveFunc)([out_ND, logSums_NH, qkv_NW, cos_TR, sin_TR, tokens_BT]);
     const gradFunc = (dout_ND: tf.Tensor, saved: tf.Tensor[]) =>
       fused("AttentionGrad", [dout_ND, ...saved], attributes)[0]!;
     return { value: out_ND, gradFunc };

@@ -231,10 +231,11 @@ function fusedBlock(
   block: BlockTensors,
   x_ND: tf.Tensor,
   rotation: readonly [tf.Tensor, tf.Tensor],
+  tokens_BT: tf.Tensor,
 ): tf.Tensor2D {
   const heads = [config.num_attention_heads, config.num_key_value_heads] as const;
   const norm_ND = rmsNorm(x_ND, block.attentionNorm, config.rms_norm_eps);
-  const context_ND = fusedAttention(linear(norm_ND, block.qkv, block.qkvBias), rotation, heads);
+  const context_ND = fusedAttention(linear(norm_ND, block.qkv, block.qkvBias), rotation, tokens_BT, heads);
   const residual_ND = tf.add(x_ND, linear(context_ND, block.output, block.outputBias));
   const inner_ND = rmsNorm(residual_ND, block.feedForwardNorm, config.rms_norm_eps);
   const inner_NF = fusedSwiGlu(linear(inner_ND, tf.concat([block.gate, block.up], 0)));
@@ -276,7 +277,9 @@ export function rotationTable(config: ModelConfig, length: number): RotationTabl
  * it may be traced.
  *
  * @param adapter Switched off by passing undefined.
- * @param tokens_BT Token ids [B, T], int32, right-padded: attention is causal, so no valid token sees padding.
+ * @param tokens_BT Token ids [B, T], int32, right-padded: attention is causal, so no valid token sees padding. On an engine
+ * with fused kernels a row may hold several sequences end to end, as `packBatch` lays them: the first token of each but the
+ * first is written as −1 − id.
  *
  * @example
  * ```ts
@@ -305,16 +308,19 @@ export function hiddenStates(
   return tf.tidy(() => {
     const [B, T] = tokens_BT.shape;
     const through = blockFunction(config, T);
+    const idsOf = (part_bT: tf.Tensor) =>
+      hasFusedKernels() ? tf.maximum(part_bT, tf.sub(tf.scalar(-1, "int32"), part_bT)) : part_bT;
     const blocks = Array.from(
       { length: config.num_hidden_layers },
       (_, layer) => blockTensors(config, weights, adapter, layer),
     );
-    const parts_bT = tf.split(tokens_BT, partSizes(B, T), 0);
+    const parts_bT = tf.split(tokens_BT, partSizes(B, T), 0) as tf.Tensor2D[];
     const hidden = parts_bT.map((part_bT) => {
       const b = part_bT.shape[0];
-      let x_ND = gatherRows(weight(weights, "model.embed_tokens.weight"), tf.reshape(part_bT, [b * T]));
+      const ids_N = tf.reshape(idsOf(part_bT), [b * T]) as tf.Tensor1D;
+      let x_ND = gatherRows(weight(weights, "model.embed_tokens.weight"), ids_N);
       for (const block of blocks) {
-        x_ND = tf.tidy(() => through(block, x_ND, b));
+        x_ND = tf.tidy(() => through(block, x_ND, part_bT));
       }
       return rmsNorm(x_ND, weight(weights, "model.norm.weight"), config.rms_norm_eps);
     });
@@ -323,11 +329,11 @@ export function hiddenStates(
   });
 }
 
-/** What sends b whole rows of T tokens through a block. */
+/** What sends b rows of T tokens through a block. */
 function blockFunction(
   config: ModelConfig,
   T: number,
-): (block: BlockTensors, x_ND: tf.Tensor, b: number) => tf.Tensor2D {
+): (block: BlockTensors, x_ND: tf.Tensor, tokens_bT: tf.Tensor2D) => tf.Tensor2D {
   const table = rotationTable(config, T);
   if (hasFusedKernels()) {
     const { cos, sin } = halfTable(config, table);
@@ -335,11 +341,11 @@ function blockFunction(
       tf.Tensor,
       tf.Tensor,
     ];
-    return (block, x_ND) => fusedBlock(config, block, x_ND, rotation);
+    return (block, x_ND, tokens_bT) => fusedBlock(config, block, x_ND, rotation, tokens_bT);
   }
   const rotation = rotationOf(table, [T, headWidth(config)]);
   const attention = causalAttention(causalMask(T));
-  return (block, x_ND, b) => decoderBlock(config, block, x_ND, [b, T], rotation, attention);
+  return (block, x_ND, { shape: [b] }) => decoderBlock(config, block, x_ND, [b, T], rotation, attention);
 }
 
 /** The second halves of a table's rows, where the sines have their own sign: [length, Dh / 2] each. */

@@ -48,9 +48,9 @@ export function modelLogits(
   batch: ModelInputs,
 ): tf.Tensor3D {
   const hidden_BTD = hiddenStates(config, weights, adapter, batch.tokens_BT);
-  const [B, T, D] = hidden_BTD.shape;
-  const M = batch.index_BM.shape[1];
-  const picked_ND = gatherRows(tf.reshape(hidden_BTD, [B * T, D]), tf.reshape(batch.index_BM, [B * M]));
+  const [rows, T, D] = hidden_BTD.shape;
+  const [B, M] = batch.index_BM.shape;
+  const picked_ND = gatherRows(tf.reshape(hidden_BTD, [rows * T, D]), tf.reshape(batch.index_BM, [B * M]));
   return tf.reshape(outputLogits(config, weights, adapter, picked_ND), [B, M, config.vocab_size]);
 }
 

@@ -140,10 +140,15 @@ export async function grpoStage(run: Run, stage: Stage, optimizer?: OptimizerSta
         rehearsals,
         step * updates + update,
         config.rehearsal.per_step,
-        (epoch) => randomStream(config.seed, stage.name, "rehearsal", epoch),
+        (epoch) => [config.seed, stage.name, "rehearsal", epoch],
       );
       if (demonstrations.length > 0) {
-        const { inputs } = packedInputs(demonstrations, policy.tokenizer.padTokenId, demonstrations.length);
+        const { inputs } = packedInputs(
+          demonstrations,
+          policy.tokenizer.padTokenId,
+          demonstrations.length,
+          trainer.xla,
+        );
         const { loss } = await trainer.accumulate(
           "rehearsal",
           losses.rehearsal,
@@ -234,7 +239,7 @@ export function trainTasks(run: Run, stage: Stage, step: number, count: number):
     run.data.train,
     step,
     Math.min(count, run.data.train.length),
-    (epoch) => randomStream(run.config.seed, stage.name, "questions", epoch),
+    (epoch) => [run.config.seed, stage.name, "questions", epoch],
   );
 }
 
@@ -292,7 +297,7 @@ export async function accumulateRows(
   for (const indices of microBatches(rows, batch)) {
     const part = indices.map((i) => rows[i]!);
     const share = size(part) / Math.max(1, size(rows));
-    const { packed, inputs } = packedInputs(part, policy.tokenizer.padTokenId, part.length);
+    const { packed, inputs } = packedInputs(part, policy.tokenizer.padTokenId, part.length, trainer.xla);
     const perToken = (values: (row: Row) => readonly number[]) =>
       tf.tensor2d(packPerToken(packed, part, part.map(values)), [packed.B, packed.M]);
     inputs.push(perToken((row) => row.old), tf.tensor1d(part.map((row) => row.advantage)));

@@ -98,7 +98,7 @@ export async function ofsdStage(run: Run, stage: Stage, optimizer?: OptimizerSta
       examples,
       state.stageStep,
       settings.batch,
-      (epoch) => randomStream(config.seed, stage.name, "order", epoch),
+      (epoch) => [config.seed, stage.name, "order", epoch],
     );
     const rate = learningRate(state.stageStep, {
       lr: settings.learning_rate,
@@ -289,7 +289,7 @@ async function accumulateExamples(
     const share = sum(part.map(({ student }) => count(student))) / total;
     const weight = settings.arm === "rejection-sft" ? share : sum(part.flatMap(weightsOf)) / totalWeight;
     const students = part.map(({ student }) => student);
-    const { packed, inputs } = packedInputs(students, padTokenId, batch);
+    const { packed, inputs } = packedInputs(students, padTokenId, batch, trainer.xla);
     if (settings.arm !== "rejection-sft") {
       const weights = part.map((example) => {
         const ofModelTokens = weightsOf(example);

@@ -1,6 +1,6 @@
 /** SFT: the warm start on demonstrations, some of which carry a privileged block. @module */
 import type * as tf from "@tensorflow/tfjs";
-import { batchTensors, packBatch, type Sequence } from "../learn/batch.ts";
+import { batchTensors, mayLieEndToEnd, packBatch, type Sequence } from "../learn/batch.ts";
 import { learningRate } from "../learn/schedule.ts";
 import { sftLoss } from "../learn/sft.ts";
 import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
@@ -20,9 +20,19 @@ export function crossEntropyLoss(config: ModelConfig): Loss {
   };
 }
 
-/** The tensors of sequences packed into one batch: tokens, index, targets, mask. */
-export function packedInputs(sequences: readonly Sequence[], padTokenId: number, rows: number) {
-  const packed = packBatch(sequences, { padTokenId, rows, lengthBucket: 16, maskBucket: 16 });
+/**
+ * The tensors of sequences packed into one batch: tokens, index, targets, mask. Sequences lie end to end where the engine
+ * can tell them apart, but for a step that XLA compiles.
+ */
+export function packedInputs(sequences: readonly Sequence[], padTokenId: number, rows: number, xla = false) {
+  const endToEnd = xla ? undefined : mayLieEndToEnd(sequences);
+  const packed = packBatch(sequences, {
+    padTokenId,
+    rows,
+    lengthBucket: endToEnd === undefined ? 16 : 128,
+    maskBucket: 16,
+    ...endToEnd === undefined ? {} : { endToEnd },
+  });
   const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packed);
   const inputs: tf.Tensor[] = [tokens_BT, index_BM, targets_BM, mask_BM];
   return { packed, inputs };
@@ -55,7 +65,7 @@ export async function sftStage(run: Run, stage: Stage, optimizer?: OptimizerStat
           demonstrations,
           phaseStep,
           sft.batch,
-          (epoch) => randomStream(config.seed, stage.name, "order", index, epoch),
+          (epoch) => [config.seed, stage.name, "order", index, epoch],
         );
         const rate = learningRate(phaseStep, {
           lr: phase.learning_rate,
@@ -63,7 +73,7 @@ export async function sftStage(run: Run, stage: Stage, optimizer?: OptimizerStat
           totalSteps: phase.steps,
           schedule: sft.schedule,
         });
-        const { inputs } = packedInputs(sequences, policy.tokenizer.padTokenId, sft.batch);
+        const { inputs } = packedInputs(sequences, policy.tokenizer.padTokenId, sft.batch, trainer.xla);
         const figures = await trainer.accumulate("sft", loss, inputs);
         const gradNorm = await trainer.apply(rate);
         await finishStep(run, stage, total, trainer.optimizer, {
@@ -79,20 +89,36 @@ export async function sftStage(run: Run, stage: Stage, optimizer?: OptimizerStat
   }
 }
 
-/** The items of one step: `count` at a time from the items shuffled anew each epoch. */
+/**
+ * The items of one step: `count` at a time from the items shuffled anew each epoch.
+ *
+ * @param key The key of the stream of random numbers of an epoch.
+ */
 export function drawBatch<T>(
   items: readonly T[],
   step: number,
   count: number,
-  random: (epoch: number) => () => number,
+  key: (epoch: number) => readonly (string | number)[],
 ): T[] {
   const out: T[] = [];
   for (let position = step * count; out.length < count;) {
     const epoch = Math.floor(position / items.length);
     const offset = position % items.length;
-    const taken = shuffled(items, random(epoch)).slice(offset, offset + count - out.length);
+    const taken = orderOf(items, key(epoch)).slice(offset, offset + count - out.length);
     out.push(...taken);
     position += taken.length;
   }
   return out;
+}
+
+/** The order last asked for of a list: to shuffle thousands takes longer than a small step. */
+const orders = new WeakMap<readonly unknown[], { key: string; order: readonly unknown[] }>();
+
+function orderOf<T>(items: readonly T[], key: readonly (string | number)[]): readonly T[] {
+  const name = JSON.stringify(key);
+  let known = orders.get(items);
+  if (known?.key !== name) {
+    orders.set(items, known = { key: name, order: shuffled(items, randomStream(...key)) });
+  }
+  return known.order as readonly T[];
 }

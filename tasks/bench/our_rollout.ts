@@ -73,7 +73,7 @@ async function warmPolicy(
   using trainer = new Trainer(engine, policy, { weightDecay: 0, maxGradNorm: 1 });
   const loss = crossEntropyLoss(model);
   for (let step = 0; step < warmUp.steps; step++) {
-    const part = drawBatch(sequences, step, warmUp.batch, (epoch) => randomStream(1, "bench", epoch));
+    const part = drawBatch(sequences, step, warmUp.batch, (epoch) => [1, "bench", epoch]);
     const { inputs } = packedInputs(part, tokenizer.padTokenId, warmUp.batch);
     await trainer.accumulate("sft", loss, inputs);
     await trainer.apply(warmUp.learningRate);

@@ -4,6 +4,7 @@ import { randomStream } from "../../lib/base/random.ts";
 import type { Engine } from "../../lib/engine/open_engine.ts";
 import { groupAdvantages } from "../../lib/learn/advantage.ts";
 import { grpoLossPresets } from "../../lib/learn/grpo.ts";
+import { mayLieEndToEnd } from "../../lib/learn/batch.ts";
 import { Trainer } from "../../lib/learn/trainer.ts";
 import { generate } from "../../lib/model/generate.ts";
 import type { Policy } from "../../lib/model/policy.ts";
@@ -21,7 +22,7 @@ export function trainWork(engine: Engine, policy: Policy, { data }: PrepareReque
   }));
   return {
     async repeat() {
-      const { inputs } = packedInputs(sequences, policy.tokenizer.padTokenId, sequences.length);
+      const { inputs } = packedInputs(sequences, policy.tokenizer.padTokenId, sequences.length, trainer.xla);
       await trainer.accumulate("sft", loss, inputs);
       await trainer.apply(1e-4);
       return sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -30,8 +31,8 @@ export function trainWork(engine: Engine, policy: Policy, { data }: PrepareReque
   };
 }
 
-/** Rows of a micro-batch where lengths are mixed: neighbours in length, so that little is padded. */
-const microBatch = 4;
+/** Rows of a micro-batch where lengths are mixed and rows are padded: neighbours in length, so that little is. */
+const paddedMicroBatch = 4;
 
 /** One step of the GRPO loss on rows of mixed lengths, part of whose tokens the model wrote. */
 export function rlWork(engine: Engine, policy: Policy, { data }: PrepareRequest): Prepared {
@@ -42,6 +43,7 @@ export function rlWork(engine: Engine, policy: Policy, { data }: PrepareRequest)
     old: row.tokens.map(() => data.old!),
     ref: undefined,
   }));
+  const microBatch = mayLieEndToEnd(rows) === undefined ? paddedMicroBatch : rows.length;
   return {
     async repeat() {
       await accumulateRows(trainer, loss, rows, "dapo", policy, microBatch);

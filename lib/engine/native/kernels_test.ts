@@ -2,11 +2,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { adamwStep } from "../../learn/adamw.ts";
+import { batchTensors, mayLieEndToEnd, packBatch, type PackedBatch } from "../../learn/batch.ts";
 import { causalAttention, causalMask, fusedAttention } from "../../model/attention.ts";
 import { halfTable, rotationOf, rotationTable } from "../../model/decoder.ts";
 import { fusedSwiGlu, linear, rmsNorm, rotate, swiGlu } from "../../model/layer_ops.ts";
-import { tokenLogprobs } from "../../model/scoring.ts";
-import { tinyConfig } from "../../../tests/tiny_policy.ts";
+import { modelLogits, tokenLogprobs } from "../../model/scoring.ts";
+import { tinyConfig, tinyPolicy } from "../../../tests/tiny_policy.ts";
 import { randomStream } from "../../base/random.ts";
 import { fused, hasFusedKernels, withoutFusedKernels } from "../fused_kernels.ts";
 import { openEngine } from "../open_engine.ts";
@@ -115,9 +116,37 @@ for (
       return tf.reshape(tf.transpose(tf.reshape(out, [B, H, T, Dh]), [0, 2, 1, 3]), [B * T, H * Dh]);
     };
     const qkv = tf.mul(numbers([B * T, (H + 2 * K) * Dh], "qkv"), 2);
-    await assertSame((x) => fusedAttention(x, rotation, [H, K]), composed, [qkv]);
+    await assertSame((x) => fusedAttention(x, rotation, tf.zeros([B, T], "int32"), [H, K]), composed, [qkv]);
   });
 }
+
+test("modelLogits() of sequences end to end are those of padded ones, gradients too", async () => {
+  const { config, weights } = tinyPolicy(3);
+  const random = randomStream("sequences");
+  const sequences = [3, 60, 1, 17, 49, 2, 33].map((length) => ({
+    tokens: Array.from({ length }, () => Math.floor(random() * 30)),
+    mask: Array.from({ length }, (_, t) => Number(t > 0 && random() < 0.7)),
+  }));
+  assertEquals(mayLieEndToEnd(sequences) === undefined, false);
+  const of = (packed: PackedBatch) => {
+    const { mask_BM, ...batch } = batchTensors(packed);
+    const logits = (...values: tf.Tensor[]) => {
+      const named = Object.fromEntries(Object.keys(weights).map((name, i) => [name, values[i]!]));
+      const logits_BMV = modelLogits(config, named, undefined, batch);
+      return tf.mul(logits_BMV, tf.expandDims(mask_BM, 2));
+    };
+    const gradients = tf.grads((...values: tf.Tensor[]) => tf.sum(tf.square(logits(...values))))(
+      Object.values(weights),
+    );
+    return [logits(...Object.values(weights)), ...gradients];
+  };
+  const padded = of(packBatch(sequences, { padTokenId: 0 }));
+  for (const endToEnd of [1, 2, 3]) {
+    const packed = packBatch(sequences, { padTokenId: 0, endToEnd, lengthBucket: 50 });
+    assert(packed.rows <= endToEnd);
+    for (const [i, tensor] of of(packed).entries()) await assertClose(tensor, padded[i]!, 2e-4);
+  }
+});
 
 test("tf.matMul() is TensorFlow's, transposed or not, of any size", async () => {
   const sizes = [[1, 1, 1], [5, 17, 3], [6, 16, 384], [7, 33, 385], [97, 130, 40], [200, 1030, 700], [
@@ -148,10 +177,19 @@ test("kernels give the same bits on one thread and on three", async () => {
   const [a, b] = [numbers([300, 260], "a"), numbers([260, 500], "b")];
   const qkv = numbers([4 * 60, 3 * 32], "qkv");
   const rotation = [numbers([60, 8], "cos"), numbers([60, 8], "sin")] as const;
+  const tokens = tf.tensor2d(
+    Int32Array.from({ length: 4 * 60 }, (_, i) => i % 25 === 0 ? -3 : 2),
+    [4, 60],
+    "int32",
+  );
   const results = [];
   for (const threads of [1, 3, 1]) {
     nativeLibrary()!.native_set_threads(threads);
-    const values = [tf.matMul(a, b), tf.matMul(b, a, true, true), fusedAttention(qkv, rotation, [2, 2])];
+    const values = [
+      tf.matMul(a, b),
+      tf.matMul(b, a, true, true),
+      fusedAttention(qkv, rotation, tokens, [2, 2]),
+    ];
     results.push(await Promise.all(values.map((value) => value.data())));
   }
   assertEquals(results[1], results[0]);

@@ -18,14 +18,14 @@ static void rotate(const float *restrict from, const float *restrict cos, const 
   }
 }
 
-// A head's rows of qkv, rotated: [T, Dh], rows of zeros up to `padded`.
-static void take_rotated(const Heads *h, long b, long head, long padded, float *to) {
+// A head's rows of qkv, T from `start` on, rotated: [T, Dh], rows of zeros up to `padded`.
+static void take_rotated(const Heads *h, long start, long T, long head, long padded, float *to) {
   const long width = (h->H + 2 * h->K) * h->Dh, half = h->Dh / 2;
-  for (long t = 0; t < h->T; t++) {
-    const float *from = h->qkv + (b * h->T + t) * width + head * h->Dh;
+  for (long t = 0; t < T; t++) {
+    const float *from = h->qkv + (start + t) * width + head * h->Dh;
     rotate(from, h->cos + t * half, h->sin + t * half, h->Dh, 1, to + t * h->Dh);
   }
-  for (long i = h->T * h->Dh; i < padded * h->Dh; i++) to[i] = 0;
+  for (long i = T * h->Dh; i < padded * h->Dh; i++) to[i] = 0;
 }
 
 static void take(const float *restrict from, long pitch, long T, long Dh, long padded, float *restrict to) {
@@ -49,8 +49,14 @@ static void pack_plain(const float *x, long rows, long Dh, float *panels) {
   }
 }
 
+// The tokens of a sequence: `length` from `start` on.
+typedef struct {
+  long start, length;
+} Span;
+
 typedef struct {
   const Heads *heads;
+  const Span *spans;
   float *out, *log_sums;
   const float *dout, *known_out, *known_sums;
   float *dqkv;
@@ -82,19 +88,20 @@ static void weigh(int rows, long depth, const float *weights, long pitch, const 
 static void forward_head(void *context, long part) {
   const Work *w = context;
   const Heads *h = w->heads;
-  const long T = h->T, Dh = h->Dh, b = part / h->K, kv = part % h->K, group = h->H / h->K;
+  const long start = w->spans[part / h->K].start, T = w->spans[part / h->K].length;
+  const long Dh = h->Dh, kv = part % h->K, group = h->H / h->K;
   const long padded = round_up(T, panel_width), rounded = round_up(Dh, panel_width);
   float *rows = scratch_of(1, 4 * (padded * (2 * Dh + Dh + rounded) + tile_rows * padded));
   float *q = rows + padded * Dh, *key_panels = q + padded * Dh, *value_panels = key_panels + padded * Dh;
   float *scores = value_panels + padded * rounded;
   const long width = (h->H + 2 * h->K) * Dh;
 
-  take_rotated(h, b, h->H + kv, padded, rows);
+  take_rotated(h, start, T, h->H + kv, padded, rows);
   pack_transposed(rows, padded, Dh, key_panels);
-  take(h->qkv + b * T * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
+  take(h->qkv + start * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
   pack_plain(rows, padded, Dh, value_panels);
   for (long head = kv * group; head < (kv + 1) * group; head++) {
-    take_rotated(h, b, head, padded, q);
+    take_rotated(h, start, T, head, padded, q);
     for (long t = 0; t < T; t += tile_rows) {
       const int count = (int)least(tile_rows, T - t);
       const long columns = round_up(t + count, panel_width);
@@ -113,10 +120,10 @@ static void forward_head(void *context, long part) {
           sum += p;
         }
         const float total = sum_of(sum);
-        w->log_sums[(b * T + t + i) * h->H + head] = highest[0] + __builtin_logf(total);
+        w->log_sums[(start + t + i) * h->H + head] = highest[0] + __builtin_logf(total);
         inverse[i] = 1 / total;
       }
-      float *to = w->out + (b * T + t) * h->H * Dh + head * Dh;
+      float *to = w->out + (start + t) * h->H * Dh + head * Dh;
       weigh(count, t + count, scores, padded, value_panels, padded, Dh, to, h->H * Dh);
       for (int i = 0; i < count; i++) {
         for (long d = 0; d < Dh; d++) to[i * h->H * Dh + d] *= inverse[i];
@@ -125,9 +132,22 @@ static void forward_head(void *context, long part) {
   }
 }
 
+// Where sequences begin and how long they are; returns how many there are. The list is in this thread's scratch space.
+static long find_spans(const Heads *h, const Span **spans) {
+  Span *list = scratch_of(2, h->B * h->T * (long)sizeof(Span));
+  long count = 0;
+  for (long i = 0; i < h->B * h->T; i++) {
+    if (i % h->T == 0 || h->tokens[i] < 0) list[count++] = (Span){i, 0};
+    list[count - 1].length++;
+  }
+  *spans = list;
+  return count;
+}
+
 void attention(const Heads *heads, float *out, float *log_sums) {
-  Work work = {heads, out, log_sums, 0, 0, 0, 0};
-  in_parallel(forward_head, &work, heads->B * heads->K);
+  Work work = {.heads = heads, .out = out, .log_sums = log_sums};
+  const long count = find_spans(heads, &work.spans);
+  in_parallel(forward_head, &work, count * heads->K);
 }
 
 // sums[keys, Dh] += weightsᵀ[keys, rows] · packed rows [rows, Dh].
@@ -144,7 +164,8 @@ static void add_transposed(long keys, long rows, const float *weights, long pitc
 static void backward_head(void *context, long part) {
   const Work *w = context;
   const Heads *h = w->heads;
-  const long T = h->T, Dh = h->Dh, b = part / h->K, kv = part % h->K, group = h->H / h->K, half = Dh / 2;
+  const long start = w->spans[part / h->K].start, T = w->spans[part / h->K].length;
+  const long Dh = h->Dh, kv = part % h->K, group = h->H / h->K, half = Dh / 2;
   const long padded = round_up(T, block_rows), rounded = round_up(Dh, panel_width);
   const long width = (h->H + 2 * h->K) * Dh, out_width = h->H * Dh;
   float *next = scratch_of(1, 4 * (padded * (4 * Dh + Dh + Dh + rounded + 2 * rounded) + 2 * block_rows * rounded +
@@ -163,16 +184,16 @@ static void backward_head(void *context, long part) {
   float *ds = next; next += block_rows * padded;
   float *dq = next;
 
-  take(h->qkv + b * T * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
+  take(h->qkv + start * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
   pack_transposed(rows, padded, Dh, value_panels);
-  take_rotated(h, b, h->H + kv, padded, rows);
+  take_rotated(h, start, T, h->H + kv, padded, rows);
   pack_transposed(rows, padded, Dh, key_panels);
   pack_plain(rows, padded, Dh, key_rows);
   for (long i = 0; i < padded * rounded; i++) dk[i] = dv[i] = 0;
 
   for (long head = kv * group; head < (kv + 1) * group; head++) {
-    take_rotated(h, b, head, padded, q);
-    take(w->dout + b * T * out_width + head * Dh, out_width, T, Dh, padded, dout);
+    take_rotated(h, start, T, head, padded, q);
+    take(w->dout + start * out_width + head * Dh, out_width, T, Dh, padded, dout);
     for (long t = 0; t < T; t += block_rows) {
       const long count = least(block_rows, T - t), columns = round_up(t + count, panel_width);
       for (long r = 0; r < count; r += tile_rows) {
@@ -180,7 +201,7 @@ static void backward_head(void *context, long part) {
         score(n, q + (t + r) * Dh, key_panels, Dh, columns, p + r * padded, padded);
         score(n, dout + (t + r) * Dh, value_panels, Dh, columns, ds + r * padded, padded);
         for (int i = 0; i < n; i++) {
-          const long at = b * T + t + r + i, seen = t + r + i + 1;
+          const long at = start + t + r + i, seen = t + r + i + 1;
           // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
           const float *o = w->known_out + at * out_width + head * Dh, *go = dout + (t + r + i) * Dh;
           f8 dot = all8(0);
@@ -199,7 +220,7 @@ static void backward_head(void *context, long part) {
         weigh(n, t + count, ds + r * padded, padded, key_rows, padded, Dh, dq + r * Dh, Dh);
       }
       for (long r = 0; r < count; r++) {
-        float *to = w->dqkv + (b * T + t + r) * width + head * Dh;
+        float *to = w->dqkv + (start + t + r) * width + head * Dh;
         rotate(dq + r * Dh, h->cos + (t + r) * half, h->sin + (t + r) * half, Dh, -1, to);
       }
       for (long d = 0; d < Dh; d += panel_width) {
@@ -212,13 +233,14 @@ static void backward_head(void *context, long part) {
     }
   }
   for (long t = 0; t < T; t++) {
-    float *to = w->dqkv + (b * T + t) * width + (h->H + kv) * Dh;
+    float *to = w->dqkv + (start + t) * width + (h->H + kv) * Dh;
     rotate(dk + t * rounded, h->cos + t * half, h->sin + t * half, Dh, -1, to);
     for (long d = 0; d < Dh; d++) to[h->K * Dh + d] = dv[t * rounded + d];
   }
 }
 
 void attention_gradient(const Heads *heads, const float *dout, const float *out, const float *log_sums, float *dqkv) {
-  Work work = {heads, 0, 0, dout, out, log_sums, dqkv};
-  in_parallel(backward_head, &work, heads->B * heads->K);
+  Work work = {.heads = heads, .dout = dout, .known_out = out, .known_sums = log_sums, .dqkv = dqkv};
+  const long count = find_spans(heads, &work.spans);
+  in_parallel(backward_head, &work, count * heads->K);
 }

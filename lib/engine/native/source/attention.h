@@ -2,11 +2,13 @@
 #pragma once
 #include "simd.h"
 
-// B rows of T tokens; H query heads, K key-value heads, Dh their width. A token's row of qkv is q[H·Dh] (scaled already),
-// k[K·Dh], v[K·Dh]. Cosines and sines are [T, Dh / 2].
+// B rows of T tokens; a row holds one sequence or several, end to end: a token below 0, and a row's first, begins one. H
+// query heads, K key-value heads, Dh their width. A token's row of qkv is q[H·Dh] (scaled already), k[K·Dh], v[K·Dh].
+// Cosines and sines are [T, Dh / 2], by the position in the sequence.
 typedef struct {
   long B, T, H, K, Dh;
   const float *qkv, *cos, *sin;
+  const int32_t *tokens;
 } Heads;
 
 // out [B·T, H·Dh], and for every query log Σ e^score, [B·T, H]: all that the gradient needs of the scores.

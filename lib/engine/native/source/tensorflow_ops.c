@@ -62,7 +62,7 @@ typedef struct {
   unsigned char flags[2];
 } Attributes;
 
-enum { most_inputs = 6 };
+enum { most_inputs = 7 };
 
 // One call of an operation.
 typedef struct {
@@ -139,14 +139,18 @@ static void compute_swi_glu_gradient(Call *call) {
   if (to) swi_glu_gradient(dy->dim[0], dy->dim[1], dy->data, call->in[1].data, to);
 }
 
-static Heads heads_of(const Call *call, const Tensor *qkv, const Tensor *cos, const Tensor *sin) {
+// Operands in the order qkv, cos, sin, tokens.
+static bool heads_of(Call *call, const Tensor *in, Heads *heads) {
   const int64_t *attributes = call->attributes->integers;
-  const long T = cos->dim[0], H = attributes[0], K = attributes[1];
-  return (Heads){qkv->dim[0] / T, T, H, K, qkv->dim[1] / (H + 2 * K), qkv->data, cos->data, sin->data};
+  const long H = attributes[0], K = attributes[1], T = in[1].dim[0], rows = in[0].dim[0];
+  *heads = (Heads){rows / T,    T,          H,          K, in[0].dim[1] / (H + 2 * K), in[0].data, in[1].data,
+                   in[2].data, (const int32_t *)in[3].data};
+  return expect(call, size_of(&in[3]) == rows && rows % T == 0, "there are other tokens than rows");
 }
 
 static void compute_attention(Call *call) {
-  const Heads heads = heads_of(call, &call->in[0], &call->in[1], &call->in[2]);
+  Heads heads;
+  if (!heads_of(call, call->in, &heads)) return;
   const int64_t rows = call->in[0].dim[0], dim[] = {rows, heads.H * heads.Dh}, sums[] = {rows, heads.H};
   float *out = output(call, 0, 2, dim), *log_sums = output(call, 1, 2, sums);
   if (out && log_sums) attention(&heads, out, log_sums);
@@ -154,7 +158,8 @@ static void compute_attention(Call *call) {
 
 static void compute_attention_gradient(Call *call) {
   const Tensor *in = call->in;
-  const Heads heads = heads_of(call, &in[3], &in[4], &in[5]);
+  Heads heads;
+  if (!heads_of(call, in + 3, &heads)) return;
   float *dqkv = like(call, 0, &in[3]);
   if (dqkv) attention_gradient(&heads, in[0].data, in[1].data, in[2].data, dqkv);
 }
@@ -210,10 +215,11 @@ static const Operation operations[] = {
     {"SearchE1SwiGlu", {"gate_up: float"}, {"y: float"}, {0}, {0}, 0, compute_swi_glu},
     {"SearchE1SwiGluGrad", {"dy: float", "gate_up: float"}, {"d_gate_up: float"}, {0}, {0}, 0,
      compute_swi_glu_gradient},
-    {"SearchE1Attention", {"qkv: float", "cos: float", "sin: float"}, {"out: float", "log_sums: float"},
+    {"SearchE1Attention", {"qkv: float", "cos: float", "sin: float", "tokens: int32"}, {"out: float", "log_sums: float"},
      {"heads", "kv_heads"}, {0}, 0, compute_attention},
     {"SearchE1AttentionGrad",
-     {"dout: float", "out: float", "log_sums: float", "qkv: float", "cos: float", "sin: float"}, {"dqkv: float"},
+     {"dout: float", "out: float", "log_sums: float", "qkv: float", "cos: float", "sin: float", "tokens: int32"},
+     {"dqkv: float"},
      {"heads", "kv_heads"}, {0}, 0, compute_attention_gradient},
     {"SearchE1TokenLogprobs", {"logits: float", "targets: int32"}, {"logp: float", "log_sums: float"}, {0}, {0},
      "scale", compute_token_logprobs},

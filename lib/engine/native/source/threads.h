@@ -16,6 +16,6 @@ int idle_threads(void);
 void in_parallel(void (*work)(void *context, long part), void *context, long parts);
 
 // Memory of this thread for `bytes`, at a multiple of 64; what was written there before is lost. Kernels that call others
-// take theirs from another number: 0 is gemm's.
+// take theirs from another number, below 4: 0 is gemm's.
 void *scratch_of(int number, long bytes);
 INLINE void *scratch(long bytes) { return scratch_of(0, bytes); }
