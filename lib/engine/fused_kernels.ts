@@ -17,6 +17,8 @@ export const fusedKernels = {
   AttentionGrad: { inputs: 7, outputs: 1, attributes: { heads: "int", kv_heads: "int" } },
   TokenLogprobs: { inputs: 2, outputs: 2, attributes: { scale: "float" } },
   TokenLogprobsGrad: { inputs: 4, outputs: 1, attributes: { scale: "float" } },
+  TokenEntropies: { inputs: 1, outputs: 2, attributes: { scale: "float" } },
+  TokenEntropiesGrad: { inputs: 4, outputs: 1, attributes: { scale: "float" } },
   ColumnSums: { inputs: 1, outputs: 1, attributes: {} },
   AdamW: { inputs: 5, outputs: 3, attributes: {} },
 } as const;

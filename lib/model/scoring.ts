@@ -142,6 +142,9 @@ function fusedTokenLogprobs(logits_NV: tf.Tensor, targets_N: tf.Tensor, scale: n
 export function tokenEntropies(logits_BMV: tf.Tensor3D, temperature = 1): tf.Tensor2D {
   const [B, M, V] = logits_BMV.shape;
   const N = B * M;
+  if (hasFusedKernels()) {
+    return tf.reshape(fusedTokenEntropies(tf.reshape(logits_BMV, [N, V]), 1 / temperature), [B, M]);
+  }
   const compute = tf.customGrad((logits, save) => {
     const scaled_NV = scale(logits as tf.Tensor, temperature);
     const p_NV = tf.softmax(scaled_NV) as tf.Tensor2D;
@@ -156,6 +159,20 @@ export function tokenEntropies(logits_BMV: tf.Tensor3D, temperature = 1): tf.Ten
     return { value: tf.sub(logNormaliser(scaled_NV, p_NV), mean_N), gradFunc };
   });
   return tf.reshape(compute(tf.reshape(logits_BMV, [N, V])), [B, M]);
+}
+
+function fusedTokenEntropies(logits_NV: tf.Tensor, scale: number): tf.Tensor {
+  const compute = tf.customGrad((logits, save) => {
+    const [entropy_N, logSums_N] = fused("TokenEntropies", [logits as tf.Tensor], { scale }) as [
+      tf.Tensor,
+      tf.Tensor,
+    ];
+    (save as tf.GradSaveFunc)([logits as tf.Tensor, entropy_N, logSums_N]);
+    const gradFunc = (dy_N: tf.Tensor, saved: tf.Tensor[]) =>
+      fused("TokenEntropiesGrad", [dy_N, ...saved], { scale })[0]!;
+    return { value: entropy_N, gradFunc };
+  });
+  return compute(logits_NV);
 }
 
 /** log Z [N] = max l − log max p: exact where a small p would underflow, since max p ≥ 1/V. */

@@ -6,7 +6,7 @@ import { batchTensors, mayLieEndToEnd, packBatch, type PackedBatch } from "../..
 import { causalAttention, causalMask, fusedAttention } from "../../model/attention.ts";
 import { halfTable, rotationOf, rotationTable } from "../../model/decoder.ts";
 import { fusedSwiGlu, linear, rmsNorm, rotate, swiGlu } from "../../model/layer_ops.ts";
-import { modelLogits, tokenLogprobs } from "../../model/scoring.ts";
+import { modelLogits, tokenEntropies, tokenLogprobs } from "../../model/scoring.ts";
 import { tinyConfig, tinyPolicy } from "../../../tests/tiny_policy.ts";
 import { randomStream } from "../../base/random.ts";
 import { fused, hasFusedKernels, withoutFusedKernels } from "../fused_kernels.ts";
@@ -91,6 +91,11 @@ for (const [N, D] of [[1, 1], [3, 7], [70, 64], [130, 20]] as const) {
     const targets = tf.tensor2d(Int32Array.from({ length: N }, (_, i) => (7 * i) % D), [1, N], "int32");
     const logprobs = (x: tf.Tensor) => tokenLogprobs(tf.reshape(x, [1, N, D]), targets, 0.7);
     await assertSame(logprobs, logprobs, [tf.mul(numbers([N, D], "x"), 30)]);
+  });
+
+  test(`tokenEntropies() is the composed one, ${N} × ${D}`, async () => {
+    const entropies = (x: tf.Tensor) => tokenEntropies(tf.reshape(x, [1, N, D]), 0.7);
+    await assertSame(entropies, entropies, [tf.mul(numbers([N, D], "x"), 10)]);
   });
 }
 

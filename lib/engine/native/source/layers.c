@@ -183,6 +183,55 @@ void token_logprobs_gradient(long N, long V, const float *logits, const int32_t 
   in_parallel(token_gradient_rows, &tokens, parts_of(N));
 }
 
+typedef struct {
+  long N, V;
+  const float *logits;
+  float scale;
+  float *entropies, *log_sums;
+  const float *dentropies, *known, *known_sums;
+  float *dlogits;
+} Entropies;
+
+static void entropy_rows(void *context, long part) {
+  const Entropies *e = context;
+  const f8 scale = all8(e->scale);
+  for (long i = part * rows_of_a_part; i < least(e->N, (part + 1) * rows_of_a_part); i++) {
+    const float *row = e->logits + i * e->V;
+    const float log_sum = log_sum_exp(row, e->V, e->scale);
+    f8 mean = all8(0);  // of log p, which keeps more digits than the mean of the logits
+    EIGHTS(e->V, v, count) {
+      // Lanes beyond the row have p = 0 and a finite log p.
+      const f8 log_p = load_some(row + v, count, -1e30f) * scale - all8(log_sum);
+      mean += exp8(log_p) * log_p;
+    }
+    e->log_sums[i] = log_sum;
+    e->entropies[i] = -sum_of(mean);
+  }
+}
+
+void token_entropies(long N, long V, const float *logits, float scale, float *entropies, float *log_sums) {
+  Entropies work = {.N = N, .V = V, .logits = logits, .scale = scale, .entropies = entropies, .log_sums = log_sums};
+  in_parallel(entropy_rows, &work, parts_of(N));
+}
+
+static void entropy_gradient_rows(void *context, long part) {
+  const Entropies *e = context;
+  for (long i = part * rows_of_a_part; i < least(e->N, (part + 1) * rows_of_a_part); i++) {
+    const f8 weight = all8(-e->dentropies[i] * e->scale), entropy = all8(e->known[i]), log_sum = all8(e->known_sums[i]);
+    EIGHTS(e->V, v, count) {
+      const f8 log_p = load_some(e->logits + i * e->V + v, count, 0) * all8(e->scale) - log_sum;
+      store_some(e->dlogits + i * e->V + v, count, exp8(log_p) * (log_p + entropy) * weight);
+    }
+  }
+}
+
+void token_entropies_gradient(long N, long V, const float *logits, const float *entropies, const float *log_sums,
+                              const float *dentropies, float scale, float *dlogits) {
+  Entropies work = {.N = N, .V = V, .logits = logits, .scale = scale, .dentropies = dentropies, .known = entropies,
+                    .known_sums = log_sums, .dlogits = dlogits};
+  in_parallel(entropy_gradient_rows, &work, parts_of(N));
+}
+
 void column_sums(long N, long D, const float *x, float *sums) {
   for (long d = 0; d < D; d++) sums[d] = 0;
   for (long i = 0; i < N; i++) {

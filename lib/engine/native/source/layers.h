@@ -27,6 +27,13 @@ void token_logprobs(long N, long V, const float *logits, const int32_t *targets,
 void token_logprobs_gradient(long N, long V, const float *logits, const int32_t *targets, const float *log_sums,
                              const float *dlogp, float scale, float *dlogits);
 
+// Entropies of softmax(logits · scale), log Z − Σ p·l·scale, and each row's log Z. [N, V] → [N], [N].
+void token_entropies(long N, long V, const float *logits, float scale, float *entropies, float *log_sums);
+
+// Their gradient, −p · (log p + H) · scale · dH, [N, V].
+void token_entropies_gradient(long N, long V, const float *logits, const float *entropies, const float *log_sums,
+                              const float *dentropies, float scale, float *dlogits);
+
 // The sum over rows: [N, D] → [D].
 void column_sums(long N, long D, const float *x, float *sums);
 

@@ -183,6 +183,21 @@ static void compute_token_logprobs_gradient(Call *call) {
                           call->attributes->real, to);
 }
 
+static void compute_token_entropies(Call *call) {
+  const Tensor *logits = &call->in[0];
+  float *entropies = output(call, 0, 1, logits->dim), *log_sums = output(call, 1, 1, logits->dim);
+  if (!entropies || !log_sums) return;
+  token_entropies(logits->dim[0], logits->dim[1], logits->data, call->attributes->real, entropies, log_sums);
+}
+
+static void compute_token_entropies_gradient(Call *call) {
+  const Tensor *in = call->in;
+  float *to = like(call, 0, &in[1]);
+  if (!to) return;
+  token_entropies_gradient(in[1].dim[0], in[1].dim[1], in[1].data, in[2].data, in[3].data, in[0].data,
+                           call->attributes->real, to);
+}
+
 static void compute_column_sums(Call *call) {
   float *sums = output(call, 0, 1, call->in[0].dim + 1);
   if (sums) column_sums(call->in[0].dim[0], call->in[0].dim[1], call->in[0].data, sums);
@@ -225,6 +240,10 @@ static const Operation operations[] = {
      "scale", compute_token_logprobs},
     {"SearchE1TokenLogprobsGrad", {"dlogp: float", "logits: float", "targets: int32", "log_sums: float"},
      {"dlogits: float"}, {0}, {0}, "scale", compute_token_logprobs_gradient},
+    {"SearchE1TokenEntropies", {"logits: float"}, {"entropies: float", "log_sums: float"}, {0}, {0}, "scale",
+     compute_token_entropies},
+    {"SearchE1TokenEntropiesGrad", {"dentropies: float", "logits: float", "entropies: float", "log_sums: float"},
+     {"dlogits: float"}, {0}, {0}, "scale", compute_token_entropies_gradient},
     {"SearchE1ColumnSums", {"x: float"}, {"sums: float"}, {0}, {0}, 0, compute_column_sums},
     {"SearchE1AdamW", {"value: float", "gradient: float", "m: float", "v: float", "scalars: float"},
      {"new_value: float", "new_m: float", "new_v: float"}, {0}, {0}, 0, compute_adamw},
@@ -255,7 +274,7 @@ static void *create_kernel(const Operation *operation, Handle construction) {
 }
 
 // The C API hands a creating function nothing but the construction: there is one function for every operation.
-#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #define CREATE(I) \
   static void *create_##I(Handle construction) { return create_kernel(&operations[I], construction); }
 #define NAME(I) create_##I,
