@@ -83,14 +83,14 @@ async function open(
   switch (name) {
     case "tensorflow": {
       const loaded = await loadFirstLibrary();
-      const { backend, threads: count } = await openTensorflowBackend(loaded, threads);
+      const { backend, threads: count, ownKernels } = await openTensorflowBackend(loaded, threads);
       await useBackend(name);
       if (threads !== undefined && count !== threads) {
         notes.push(`${threads} threads are not used: this process computes with ${count} already`);
       }
       setHostThreads(backend.isUsingGpuDevice ? 0 : count);
       const device = backend.isUsingGpuDevice ? backend.binding.deviceName.split("device:")[1]! : processor;
-      const version = `libtensorflow ${loaded.version}`;
+      const version = `libtensorflow ${loaded.version}${ownKernels ? " and own kernels" : ""}`;
       return engineOf(name, device, count, version, notes, (...step) => tracedStep(backend, ...step));
     }
     case "webgpu": {

@@ -35,10 +35,13 @@ export interface TensorflowBackend extends tf.KernelBackend {
 /** Tells other isolates of this process, as `pid:threads`, that the library's one pool of threads stands. */
 const threadsVariable = "SEARCH_E1_TENSORFLOW_THREADS";
 
-/** The registered backend, and the threads that compute: those of the process's first opening. */
+/** The registered backend. */
 export interface OpenedBackend {
   backend: TensorflowBackend;
+  /** The threads that compute: those of the process's first opening. */
   threads: number;
+  /** Whether the kit's kernels in machine code compute too. */
+  ownKernels: boolean;
 }
 
 let opened: OpenedBackend | undefined;
@@ -72,9 +75,10 @@ export async function openTensorflowBackend(
   };
   const backend = new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node-gpu");
   replaceGather();
-  if (!backend.isUsingGpuDevice) registerNativeOperations(library, await Deno.realPath(path), count);
+  const ownKernels = !backend.isUsingGpuDevice &&
+    registerNativeOperations(library, await Deno.realPath(path), count);
   tf.registerBackend("tensorflow", () => backend, 3);
-  opened = { backend, threads: count };
+  opened = { backend, threads: count, ownKernels };
   return opened;
 }
 

@@ -57,47 +57,66 @@ export function adamwStep(
   grads: readonly tf.Tensor[],
   m: readonly tf.Tensor[],
   v: readonly tf.Tensor[],
-  { learningRate, step }: AdamwScalars,
-  { weightDecay = 0, betas: [beta1, beta2] = [0.9, 0.999], epsilon = 1e-8, maxGradNorm = 0 }: AdamwOptions =
-    {},
+  scalars: AdamwScalars,
+  options: AdamwOptions = {},
 ): AdamwResult {
   return tf.tidy(() => {
     const gradNorm = globalNorm(grads);
-    const clip = maxGradNorm > 0 ? tf.minimum(tf.div(maxGradNorm, tf.add(gradNorm, 1e-6)), 1) : undefined;
-    // 1 − βᵗ = −expm1(t · ln β), which keeps its digits in float32.
-    const correction1 = tf.neg(tf.expm1(tf.mul(step, Math.log(beta1))));
-    const correction2 = tf.neg(tf.expm1(tf.mul(step, Math.log(beta2))));
-    const stepSize = tf.div(learningRate, correction1);
-    const inverseRoot = tf.rsqrt(correction2);
-    const keep = tf.sub(1, tf.mul(learningRate, weightDecay));
-
+    const figures_7 = adamwFigures(gradNorm, scalars, options);
     const out: AdamwResult = { params: [], m: [], v: [], gradNorm };
-    const fusedScalars = hasFusedKernels()
-      ? tf.stack([clip ?? 1, beta1, beta2, inverseRoot, epsilon, stepSize, keep] as tf.Scalar[])
-      : undefined;
     params.forEach((parameter, i) => {
-      if (fusedScalars) {
-        const [next, first, second] = fused("AdamW", [parameter, grads[i]!, m[i]!, v[i]!, fusedScalars]);
-        out.params.push(next!);
-        out.m.push(first!);
-        out.v.push(second!);
-        return;
-      }
       // A scope of its own: what is passed through for one parameter is freed before the next.
-      const [next, first, second] = tf.tidy(() => {
-        const gradient = clip ? tf.mul(grads[i]!, clip) : grads[i]!;
-        const first = tf.add(tf.mul(m[i]!, beta1), tf.mul(gradient, 1 - beta1));
-        const second = tf.add(tf.mul(v[i]!, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-        const denominator = tf.add(tf.mul(tf.sqrt(second), inverseRoot), epsilon);
-        const decayed = weightDecay === 0 ? parameter : tf.mul(parameter, keep);
-        return [tf.sub(decayed, tf.mul(tf.div(first, denominator), stepSize)), first, second];
-      });
+      const [next, first, second] = tf.tidy(() =>
+        adamwParameter([parameter, grads[i]!, m[i]!, v[i]!, figures_7], options)
+      );
       out.params.push(next!);
       out.m.push(first!);
       out.v.push(second!);
     });
     return out as AdamwResult & tf.TensorContainerObject;
   });
+}
+
+/** What a step has for all parameters, [7]: the gradient's factor, β₁, β₂, √(1 / (1 − β₂ᵗ)), ε, the rate by 1 − β₁ᵗ, 1 − rate · λ. */
+export function adamwFigures(
+  gradNorm: tf.Scalar,
+  { learningRate, step }: AdamwScalars,
+  { weightDecay = 0, betas: [beta1, beta2] = defaultBetas, epsilon = 1e-8, maxGradNorm = 0 }: AdamwOptions,
+): tf.Tensor1D {
+  return tf.tidy(() => {
+    const clip = maxGradNorm > 0 ? tf.minimum(tf.div(maxGradNorm, tf.add(gradNorm, 1e-6)), 1) : 1;
+    // 1 − βᵗ = −expm1(t · ln β), which keeps its digits in float32.
+    const correction1 = tf.neg(tf.expm1(tf.mul(step, Math.log(beta1))));
+    const correction2 = tf.neg(tf.expm1(tf.mul(step, Math.log(beta2))));
+    const keep = tf.sub(1, tf.mul(learningRate, weightDecay));
+    const figures = [
+      clip,
+      beta1,
+      beta2,
+      tf.rsqrt(correction2),
+      epsilon,
+      tf.div(learningRate, correction1),
+      keep,
+    ];
+    return tf.stack(figures as tf.Scalar[]) as tf.Tensor1D;
+  });
+}
+
+const defaultBetas = [0.9, 0.999] as const;
+
+/** One parameter's new value and moments, of its value, gradient, moments and the step's figures. */
+export function adamwParameter(
+  [parameter, gradient, m, v, figures_7]: readonly [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor],
+  { weightDecay = 0, betas: [beta1, beta2] = defaultBetas, epsilon = 1e-8, maxGradNorm = 0 }: AdamwOptions,
+): tf.Tensor[] {
+  if (hasFusedKernels()) return fused("AdamW", [parameter, gradient, m, v, figures_7]);
+  const [clip, , , inverseRoot, , stepSize, keep] = tf.unstack(figures_7) as tf.Scalar[];
+  const clipped = maxGradNorm > 0 ? tf.mul(gradient, clip!) : gradient;
+  const first = tf.add(tf.mul(m, beta1), tf.mul(clipped, 1 - beta1));
+  const second = tf.add(tf.mul(v, beta2), tf.mul(tf.square(clipped), 1 - beta2));
+  const denominator = tf.add(tf.mul(tf.sqrt(second), inverseRoot!), epsilon);
+  const decayed = weightDecay === 0 ? parameter : tf.mul(parameter, keep!);
+  return [tf.sub(decayed, tf.mul(tf.div(first, denominator), stepSize!)), first, second];
 }
 
 /**

@@ -7,7 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { CompiledStep, Engine } from "../engine/open_engine.ts";
 import type { Adapter, Policy, Weights } from "../model/policy.ts";
-import { adamwStep } from "./adamw.ts";
+import { adamwFigures, adamwParameter, globalNorm } from "./adamw.ts";
 
 /** A loss and the figures that go with it: scalars, float32. */
 export type Loss = (
@@ -76,6 +76,7 @@ export class Trainer {
   readonly #names: string[];
   readonly #optimizer: OptimizerState;
   readonly #losses = new Map<string, { step: CompiledStep; metricNames: string[] }>();
+  readonly #figures: CompiledStep;
   readonly #update: CompiledStep;
   #gradients: tf.Tensor[] | undefined;
 
@@ -91,16 +92,16 @@ export class Trainer {
     const zeros = () =>
       Object.fromEntries(this.#names.map((name) => [name, tf.zerosLike(this.#trained[name]!)]));
     this.#optimizer = optimizer ?? { step: 0, m: zeros(), v: zeros() };
-    const count = this.#names.length;
-    this.#update = engine.compile("adamw", (...inputs) => {
-      const part = (i: number) => inputs.slice(i * count, (i + 1) * count);
-      const [learningRate, step] = inputs.slice(4 * count) as [tf.Scalar, tf.Scalar];
-      const out = adamwStep(part(0), part(1), part(2), part(3), { learningRate, step }, {
-        weightDecay: options.weightDecay,
-        maxGradNorm: options.maxGradNorm,
-      });
-      return [...out.params, ...out.m, ...out.v, out.gradNorm];
+    this.#figures = engine.compile("adamw figures", (learningRate, step, ...gradients) => {
+      const norm = globalNorm(gradients);
+      const scalars = { learningRate: learningRate as tf.Scalar, step: step as tf.Scalar };
+      return [adamwFigures(norm, scalars, options), norm];
     });
+    this.#update = engine.compile(
+      "adamw",
+      (parameter, gradient, m, v, figures_7) =>
+        adamwParameter([parameter!, gradient!, m!, v!, figures_7!], options),
+    );
   }
 
   get #trained(): Weights {
@@ -158,25 +159,20 @@ export class Trainer {
     const gradients = this.#gradients;
     if (!gradients) throw new Error("Cannot apply an optimiser step: no gradient was accumulated");
     const { m, v } = this.#optimizer;
-    const step = ++this.#optimizer.step;
-    const scalars = [tf.scalar(learningRate), tf.scalar(step)];
-    const inputs = [
-      ...this.#names.map((name) => this.#trained[name]!),
-      ...gradients,
-      ...this.#names.map((name) => m[name]!),
-      ...this.#names.map((name) => v[name]!),
-    ];
-    const outputs = this.#update(...inputs, ...scalars);
-    tf.dispose([...inputs, ...scalars]);
-    this.#gradients = undefined;
-    const count = this.#names.length;
+    const scalars = [tf.scalar(learningRate), tf.scalar(++this.#optimizer.step)];
+    const [figures_7, gradNorm] = this.#figures(...scalars, ...gradients) as [tf.Tensor, tf.Tensor];
+    // One parameter after the other, so that there are two copies of no more than one at a time.
     this.#names.forEach((name, i) => {
-      this.#trained[name] = outputs[i]!;
-      m[name] = outputs[count + i]!;
-      v[name] = outputs[2 * count + i]!;
+      const old = [this.#trained[name]!, gradients[i]!, m[name]!, v[name]!];
+      const [next, first, second] = this.#update(...old, figures_7);
+      tf.dispose(old);
+      this.#trained[name] = next!;
+      m[name] = first!;
+      v[name] = second!;
     });
-    const norm = (await outputs[3 * count]!.data())[0]!;
-    outputs[3 * count]!.dispose();
+    this.#gradients = undefined;
+    const norm = (await gradNorm.data())[0]!;
+    tf.dispose([...scalars, figures_7, gradNorm]);
     return norm;
   }
 
@@ -189,6 +185,7 @@ export class Trainer {
   dispose(): void {
     tf.dispose([this.#optimizer.m, this.#optimizer.v, this.#gradients ?? []]);
     this.#gradients = undefined;
+    this.#figures.dispose();
     this.#update.dispose();
     for (const { step } of this.#losses.values()) step.dispose();
   }

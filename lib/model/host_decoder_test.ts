@@ -1,5 +1,5 @@
 /** The kit's own decoder: the numbers of tfjs's, and the same bits in any company. */
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { tinyPolicy } from "../../tests/tiny_policy.ts";
 import { randomStream } from "../base/random.ts";
@@ -10,7 +10,8 @@ import { needsTensorflow } from "../engine/tensorflow_for_tests.ts";
 import { initAdapter } from "./adapter.ts";
 import { hiddenStates, outputLogits } from "./decoder.ts";
 import { generate } from "./generate.ts";
-import { hostSlots, type Item, openHostDecoder } from "./host_decoder.ts";
+import type { Item } from "./host_decoder.ts";
+import { hostSlots, openHostDecoder } from "./open_host_decoder.ts";
 import type { ModelConfig, Policy } from "./policy.ts";
 import { PrefixCache } from "./prefix_cache.ts";
 
@@ -179,6 +180,30 @@ for (const engineName of engines) {
     engine.close();
   });
 }
+
+Deno.test("NativeDecoder refuses what lies outside of its memory", {
+  ignore: !engines.includes("tensorflow"),
+}, async () => {
+  const engine = await openWithThreads("tensorflow", 1);
+  const policy = tinyPolicy();
+  const decoder = await openHostDecoder(policy, 2, 8);
+  const item = { token: 3, slot: 0, position: 0, wanted: true };
+  for (const wrong of [{ token: 30 }, { token: -1 }, { slot: 2 }, { position: 8 }]) {
+    assertThrows(() => decoder.forward([{ ...item, ...wrong }], 1), RangeError, "through the model: it has");
+  }
+  const how = { temperature: 1, ends: new Uint8Array(30) };
+  const wish = { uniforms: [0.5, 0.5], limit: 2 };
+  assertThrows(
+    () => decoder.draw([{ ...item, position: 7 }], [wish], how),
+    RangeError,
+    "would not fit its slot",
+  );
+  assertThrows(() => decoder.draw([item], [wish, wish], how), RangeError, "1 are wanted");
+  assertThrows(() => decoder.copy(0, 2, 1), RangeError, "there are 2 slots");
+  decoder.dispose();
+  tf.dispose(policy.weights);
+  engine.close();
+});
 
 Deno.test("hostSlots() leaves to tfjs what is large, of odd widths, or not on the processor", async () => {
   const { config, weights } = tinyPolicy();

@@ -5,14 +5,8 @@
  * @module
  */
 import type { GenerateOptions, Writer } from "./generate.ts";
-import {
-  drawEach,
-  type Drawn,
-  type HostDecoder,
-  hostSlots,
-  type Item,
-  openHostDecoder,
-} from "./host_decoder.ts";
+import { drawEach, type Drawn, type HostDecoder, type Item } from "./host_decoder.ts";
+import { hostSlots, openHostDecoder } from "./open_host_decoder.ts";
 import type { Policy } from "./policy.ts";
 import { otherWeights, type PrefixCache, stampOf } from "./prefix_cache.ts";
 

@@ -12,11 +12,9 @@ import {
   type DrawOptions,
   type DrawWish,
   type HostDecoder,
-  type HostMatrix,
   type Item,
-  readBlock,
-  readEnds,
 } from "./host_decoder.ts";
+import { type HostMatrix, readBlock, readEnds } from "./host_weights.ts";
 import type { Policy } from "./policy.ts";
 import { noToken } from "./sampling.ts";
 
@@ -85,7 +83,7 @@ export class NativeDecoder implements HostDecoder {
 
   forward(items: readonly Item[], temperature: number): Float32Array[] {
     const V = this.#vocabulary;
-    const { words, wanted } = wordsOf(items);
+    const { words, wanted } = this.#wordsOf(items);
     if (this.#p.length < wanted * V) this.#p = new Float32Array(wanted * V);
     this.#library.native_decoder_step(this.#decoder, words, items.length, scaleOf(temperature), this.#p);
     return Array.from({ length: wanted }, (_, i) => this.#p.subarray(i * V, (i + 1) * V));
@@ -101,7 +99,13 @@ export class NativeDecoder implements HostDecoder {
     const limits = Int32Array.from(wishes, ({ limit }) => limit);
     const tokens = new Int32Array(rows * steps), p = new Float32Array(rows * steps);
     const counts = new Int32Array(rows);
-    const { words } = wordsOf(items);
+    const { words, wanted } = this.#wordsOf(items);
+    const last = items.filter(({ wanted }) => wanted);
+    if (wanted !== rows || last.some(({ position }, row) => position + limits[row]! > this.positions)) {
+      throw new RangeError(
+        `Cannot draw for ${rows} rows: ${wanted} are wanted, or one would not fit its slot`,
+      );
+    }
     const scale = scaleOf(temperature);
     // deno-fmt-ignore
     this.#library.native_decoder_draw(
@@ -115,7 +119,35 @@ export class NativeDecoder implements HostDecoder {
     });
   }
 
+  /** Items as decoder.h has them, and how many distributions are wanted; what lies outside of the library's memory is refused. */
+  #wordsOf(items: readonly Item[]): { words: Int32Array<ArrayBuffer>; wanted: number } {
+    const words = new Int32Array(4 * items.length);
+    let count = 0;
+    for (let i = 0; i < items.length; i++) {
+      const { token, slot, position, wanted } = items[i]!;
+      const known = isBelow(token, this.#vocabulary) && isBelow(slot, this.slots) &&
+        isBelow(position, this.positions);
+      if (!known) {
+        throw new RangeError(
+          `Cannot send token ${token} at position ${position} of slot ${slot} through the model: it has ` +
+            `${this.#vocabulary} tokens, ${this.positions} positions and ${this.slots} slots`,
+        );
+      }
+      words[4 * i] = token;
+      words[4 * i + 1] = slot;
+      words[4 * i + 2] = position;
+      words[4 * i + 3] = Number(wanted);
+      count += Number(wanted);
+    }
+    return { words, wanted: count };
+  }
+
   copy(from: number, to: number, count: number): void {
+    if (!isBelow(from, this.slots) || !isBelow(to, this.slots) || !isBelow(count, this.positions + 1)) {
+      throw new RangeError(
+        `Cannot copy ${count} positions of slot ${from} to ${to}: there are ${this.slots} slots`,
+      );
+    }
     this.#library.native_decoder_copy(this.#decoder, from, to, count);
   }
 
@@ -129,17 +161,6 @@ function scaleOf(temperature: number): number {
   return temperature === 0 ? 1 : 1 / temperature;
 }
 
-/** Items as decoder.h has them, and how many distributions are wanted. */
-function wordsOf(items: readonly Item[]): { words: Int32Array<ArrayBuffer>; wanted: number } {
-  const words = new Int32Array(4 * items.length);
-  let count = 0;
-  for (let i = 0; i < items.length; i++) {
-    const { token, slot, position, wanted } = items[i]!;
-    words[4 * i] = token;
-    words[4 * i + 1] = slot;
-    words[4 * i + 2] = position;
-    words[4 * i + 3] = Number(wanted);
-    count += Number(wanted);
-  }
-  return { words, wanted: count };
+function isBelow(value: number, limit: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < limit;
 }

@@ -11,12 +11,10 @@ import {
   type DrawOptions,
   type DrawWish,
   type HostDecoder,
-  type HostMatrix,
   type Item,
-  readBlock,
-  readEnds,
   slotBytesOf,
 } from "./host_decoder.ts";
+import { type HostMatrix, readBlock, readEnds } from "./host_weights.ts";
 import { control, type DecoderKernels, header, instantiate, runPart } from "./wasm_decoder_memory.ts";
 import type { ModelConfig, Policy } from "./policy.ts";
 

@@ -4,8 +4,6 @@
  *
  * @module
  */
-import { nativeFile } from "./native_library.ts";
-
 /** Compiled for processors with AVX2 and FMA, and for any Linux with glibc 2.17 or later. */
 const target = "-target x86_64-linux-gnu.2.17 -mcpu=x86_64_v3";
 const flags =
@@ -13,8 +11,11 @@ const flags =
 // The library must stay where it is when a worker that loaded it ends: TensorFlow keeps pointers to its functions.
 const linking = "-shared -s -Wl,-z,nodelete";
 
-/** Where the built library is checked in. */
-export const nativePath = new URL(nativeFile, import.meta.url).pathname;
+/** The library that is built: on any machine that of Linux on x86_64. */
+const file = "kernels-linux-x86_64.so";
+
+/** Where it is checked in. */
+export const nativePath = new URL(file, import.meta.url).pathname;
 
 /**
  * Compiles source/ and returns the library's bytes: those of the checked-in file. `deno task build:native` writes them.
@@ -28,7 +29,7 @@ export async function buildNative(python: string): Promise<Uint8Array> {
   for await (const { name } of Deno.readDir(source)) if (name.endsWith(".c")) files.push(name);
   const scratch = await Deno.makeTempDir();
   try {
-    const out = `${scratch}/${nativeFile}`;
+    const out = `${scratch}/${file}`;
     const { success, stderr } = await new Deno.Command(python, {
       args: [
         "-m",
@@ -46,7 +47,7 @@ export async function buildNative(python: string): Promise<Uint8Array> {
       stderr: "piped",
     }).output();
     const said = new TextDecoder().decode(stderr).trim();
-    if (!success || said !== "") throw new Error(`Cannot build ${nativeFile}: ${said}`);
+    if (!success || said !== "") throw new Error(`Cannot build ${file}: ${said}`);
     return await Deno.readFile(out);
   } finally {
     await Deno.remove(scratch, { recursive: true });

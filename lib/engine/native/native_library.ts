@@ -41,25 +41,36 @@ const symbols = {
 /** The loaded library. */
 export type NativeLibrary = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
-/** The library for this machine, among those that are checked in. */
-export const nativeFile = `kernels-${Deno.build.os}-${Deno.build.arch}.so`;
+/** The libraries that are checked in, by operating system and processor. */
+const files: Record<string, string> = { "linux x86_64": "kernels-linux-x86_64.so" };
 
-let loaded: { library: NativeLibrary | undefined } | undefined;
+/** The library for this machine, or undefined. */
+export const nativeFile = files[`${Deno.build.os} ${Deno.build.arch}`];
 
-/**
- * The kit's kernels in machine code; undefined where there are none for this machine, where it lacks AVX2, without
- * `--allow-ffi`, and where SEARCH_E1_NATIVE is `off`.
- */
+/** The library, or why it is not used. */
+type Loaded = { library: NativeLibrary; missing?: undefined } | { library?: undefined; missing: string };
+
+let loaded: Loaded | undefined;
+
+/** The kit's kernels in machine code; undefined where they cannot be used. */
 export function nativeLibrary(): NativeLibrary | undefined {
-  return (loaded ??= { library: load() }).library;
+  return (loaded ??= load()).library;
 }
 
-function load(): NativeLibrary | undefined {
+/** Why there are no kernels in machine code here; undefined where there are. */
+export function whyNoNativeLibrary(): string | undefined {
+  return (loaded ??= load()).missing;
+}
+
+function load(): Loaded {
+  if (nativeFile === undefined) {
+    return { missing: `there are none for ${Deno.build.os} on ${Deno.build.arch}` };
+  }
   try {
-    if (Deno.env.get("SEARCH_E1_NATIVE") === "off") return undefined;
+    if (Deno.env.get("SEARCH_E1_NATIVE") === "off") return { missing: "SEARCH_E1_NATIVE is off" };
     const { symbols: library } = Deno.dlopen(new URL(nativeFile, import.meta.url), symbols);
-    return library.native_supported() === 0 ? undefined : library;
-  } catch {
-    return undefined;
+    return library.native_supported() === 0 ? { missing: "the processor has no AVX2" } : { library };
+  } catch (error) {
+    return { missing: `${nativeFile} cannot be loaded: ${(error as Error).message.split("\n")[0]}` };
   }
 }

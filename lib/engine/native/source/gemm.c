@@ -2,10 +2,10 @@
 #include "threads.h"
 
 enum {
-  depth_at_once = 384,    // a panel of B (24 KB) stays in the first cache
-  packed_depth_at_once = 256,  // the same, where A is packed too
-  columns_at_once = 1024, // packed columns of B (1.5 MB)
-  rows_at_once = 96,      // rows of A (144 KB) stay in the second cache
+  depth_at_once = 384,         // a panel of B (24 KB) stays in the first cache
+  packed_depth_at_once = 256,  // the same beside a packed strip of A
+  columns_at_once = 1024,      // packed columns of B (1.5 MB)
+  rows_at_once = 96,           // rows of A (144 KB) stay in the second cache
 };
 
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,

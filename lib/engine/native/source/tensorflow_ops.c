@@ -88,6 +88,18 @@ static bool expect(Call *call, bool holds, const char *message) {
   return holds;
 }
 
+// Whether an input is a matrix of so many rows and columns; −1 takes any number.
+static bool is_matrix(Call *call, int index, int64_t rows, int64_t columns) {
+  const Tensor *t = &call->in[index];
+  const bool holds = t->dims == 2 && (rows < 0 || t->dim[0] == rows) && (columns < 0 || t->dim[1] == columns);
+  return expect(call, holds, "a matrix has another shape than the kernel takes");
+}
+
+static bool is_vector(Call *call, int index, int64_t length) {
+  const Tensor *t = &call->in[index];
+  return expect(call, t->dims == 1 && t->dim[0] == length, "a vector has another length than the kernel takes");
+}
+
 // a[…, m, k] · b[…, k, n] (+ bias[n]); the leading dimensions of both are the same.
 static void multiply(Call *call, const float *bias) {
   const Tensor *a = &call->in[0], *b = &call->in[1];
@@ -110,24 +122,30 @@ static void multiply(Call *call, const float *bias) {
 }
 
 static void compute_matmul(Call *call) { multiply(call, 0); }
+
 static void compute_linear(Call *call) {
-  if (expect(call, call->in[2].dims == 1, "a bias has one dimension")) multiply(call, call->in[2].data);
+  const Tensor *b = &call->in[1];
+  if (!is_matrix(call, 0, -1, -1) || !is_matrix(call, 1, -1, -1)) return;
+  if (is_vector(call, 2, b->dim[call->attributes->flags[1] ? 0 : 1])) multiply(call, call->in[2].data);
 }
 
 static void compute_rms_norm(Call *call) {
   const Tensor *x = &call->in[0];
+  if (!is_matrix(call, 0, -1, -1) || !is_vector(call, 1, x->dim[1])) return;
   float *y = like(call, 0, x);
   if (y) rms_norm(x->dim[0], x->dim[1], x->data, call->in[1].data, call->attributes->real, y);
 }
 
 static void compute_rms_norm_gradient(Call *call) {
-  const Tensor *dy = &call->in[0];
+  const Tensor *in = call->in, *dy = &in[0];
+  if (!is_matrix(call, 0, -1, -1) || !is_matrix(call, 1, dy->dim[0], dy->dim[1]) || !is_vector(call, 2, dy->dim[1])) return;
   float *dx = like(call, 0, dy), *dw = output(call, 1, 1, dy->dim + 1);
   if (!dx || !dw) return;
-  rms_norm_gradient(dy->dim[0], dy->dim[1], dy->data, call->in[1].data, call->in[2].data, call->attributes->real, dx, dw);
+  rms_norm_gradient(dy->dim[0], dy->dim[1], dy->data, in[1].data, in[2].data, call->attributes->real, dx, dw);
 }
 
 static void compute_swi_glu(Call *call) {
+  if (!is_matrix(call, 0, -1, -1)) return;
   const int64_t dim[] = {call->in[0].dim[0], call->in[0].dim[1] / 2};
   float *y = output(call, 0, 2, dim);
   if (y) swi_glu(dim[0], dim[1], call->in[0].data, y);
@@ -135,22 +153,25 @@ static void compute_swi_glu(Call *call) {
 
 static void compute_swi_glu_gradient(Call *call) {
   const Tensor *dy = &call->in[0];
+  if (!is_matrix(call, 0, -1, -1) || !is_matrix(call, 1, dy->dim[0], 2 * dy->dim[1])) return;
   float *to = like(call, 0, &call->in[1]);
   if (to) swi_glu_gradient(dy->dim[0], dy->dim[1], dy->data, call->in[1].data, to);
 }
 
-// Operands in the order qkv, cos, sin, tokens.
-static bool heads_of(Call *call, const Tensor *in, Heads *heads) {
-  const int64_t *attributes = call->attributes->integers;
-  const long H = attributes[0], K = attributes[1], T = in[1].dim[0], rows = in[0].dim[0];
-  *heads = (Heads){rows / T,    T,          H,          K, in[0].dim[1] / (H + 2 * K), in[0].data, in[1].data,
-                   in[2].data, (const int32_t *)in[3].data};
-  return expect(call, size_of(&in[3]) == rows && rows % T == 0, "there are other tokens than rows");
+// Inputs in the order qkv, cos, sin, tokens, from `first` on.
+static bool heads_of(Call *call, int first, Heads *heads) {
+  const Tensor *in = call->in + first;
+  if (!is_matrix(call, first, -1, -1) || !is_matrix(call, first + 1, -1, -1)) return false;
+  const long H = call->attributes->integers[0], K = call->attributes->integers[1], rows = in[0].dim[0];
+  const long T = in[1].dim[0], Dh = 2 * in[1].dim[1];
+  *heads = (Heads){T > 0 ? rows / T : 0, T, H, K, Dh, in[0].data, in[1].data, in[2].data, (const int32_t *)in[3].data};
+  return is_matrix(call, first, heads->B * T, (H + 2 * K) * Dh) && is_matrix(call, first + 2, T, Dh / 2) &&
+         expect(call, K > 0 && H % K == 0 && size_of(&in[3]) == rows, "heads or tokens do not fit the rows");
 }
 
 static void compute_attention(Call *call) {
   Heads heads;
-  if (!heads_of(call, call->in, &heads)) return;
+  if (!heads_of(call, 0, &heads)) return;
   const int64_t rows = call->in[0].dim[0], dim[] = {rows, heads.H * heads.Dh}, sums[] = {rows, heads.H};
   float *out = output(call, 0, 2, dim), *log_sums = output(call, 1, 2, sums);
   if (out && log_sums) attention(&heads, out, log_sums);
@@ -159,24 +180,34 @@ static void compute_attention(Call *call) {
 static void compute_attention_gradient(Call *call) {
   const Tensor *in = call->in;
   Heads heads;
-  if (!heads_of(call, in + 3, &heads)) return;
+  if (!heads_of(call, 3, &heads)) return;
+  const int64_t rows = in[3].dim[0], width = heads.H * heads.Dh;
+  if (!is_matrix(call, 0, rows, width) || !is_matrix(call, 1, rows, width) || !is_matrix(call, 2, rows, heads.H)) return;
   float *dqkv = like(call, 0, &in[3]);
   if (dqkv) attention_gradient(&heads, in[0].data, in[1].data, in[2].data, dqkv);
 }
 
 static void compute_token_logprobs(Call *call) {
   const Tensor *logits = &call->in[0];
+  if (!is_matrix(call, 0, -1, -1) || !is_vector(call, 1, logits->dim[0])) return;
   const int32_t *targets = (const int32_t *)call->in[1].data;
-  float *logp = output(call, 0, 1, logits->dim), *log_sums = output(call, 1, 1, logits->dim);
-  if (!logp || !log_sums) return;
   for (int64_t i = 0; i < logits->dim[0]; i++) {
     if (!expect(call, targets[i] >= 0 && targets[i] < logits->dim[1], "a target is not in the vocabulary")) return;
   }
+  float *logp = output(call, 0, 1, logits->dim), *log_sums = output(call, 1, 1, logits->dim);
+  if (!logp || !log_sums) return;
   token_logprobs(logits->dim[0], logits->dim[1], logits->data, targets, call->attributes->real, logp, log_sums);
+}
+
+// The gradients take what the forward kernels gave: dy, logits, then two vectors of as many numbers as there are rows.
+static bool is_token_gradient(Call *call) {
+  const int64_t rows = call->in[1].dim[0];
+  return is_matrix(call, 1, -1, -1) && is_vector(call, 0, rows) && is_vector(call, 2, rows) && is_vector(call, 3, rows);
 }
 
 static void compute_token_logprobs_gradient(Call *call) {
   const Tensor *in = call->in;
+  if (!is_token_gradient(call)) return;
   float *to = like(call, 0, &in[1]);
   if (!to) return;
   token_logprobs_gradient(in[1].dim[0], in[1].dim[1], in[1].data, (const int32_t *)in[2].data, in[3].data, in[0].data,
@@ -185,6 +216,7 @@ static void compute_token_logprobs_gradient(Call *call) {
 
 static void compute_token_entropies(Call *call) {
   const Tensor *logits = &call->in[0];
+  if (!is_matrix(call, 0, -1, -1)) return;
   float *entropies = output(call, 0, 1, logits->dim), *log_sums = output(call, 1, 1, logits->dim);
   if (!entropies || !log_sums) return;
   token_entropies(logits->dim[0], logits->dim[1], logits->data, call->attributes->real, entropies, log_sums);
@@ -192,6 +224,7 @@ static void compute_token_entropies(Call *call) {
 
 static void compute_token_entropies_gradient(Call *call) {
   const Tensor *in = call->in;
+  if (!is_token_gradient(call)) return;
   float *to = like(call, 0, &in[1]);
   if (!to) return;
   token_entropies_gradient(in[1].dim[0], in[1].dim[1], in[1].data, in[2].data, in[3].data, in[0].data,
@@ -199,18 +232,25 @@ static void compute_token_entropies_gradient(Call *call) {
 }
 
 static void compute_column_sums(Call *call) {
-  float *sums = output(call, 0, 1, call->in[0].dim + 1);
-  if (sums) column_sums(call->in[0].dim[0], call->in[0].dim[1], call->in[0].data, sums);
+  const Tensor *x = &call->in[0];
+  if (!is_matrix(call, 0, -1, -1)) return;
+  float *sums = output(call, 0, 1, x->dim + 1);
+  if (sums) column_sums(x->dim[0], x->dim[1], x->data, sums);
 }
 
 static void compute_adamw(Call *call) {
   const Tensor *in = call->in;
+  const int64_t size = size_of(&in[0]);
+  for (int i = 1; i < 4; i++) {
+    if (!expect(call, size_of(&in[i]) == size, "a parameter and its moments differ in size")) return;
+  }
+  if (!is_vector(call, 4, 7)) return;
   float *out[3];
   for (int i = 0; i < 3; i++) {
     out[i] = like(call, i, &in[0]);
     if (!out[i]) return;
   }
-  adamw(size_of(&in[0]), in[0].data, in[1].data, in[2].data, in[3].data, in[4].data, out[0], out[1], out[2]);
+  adamw(size, in[0].data, in[1].data, in[2].data, in[3].data, in[4].data, out[0], out[1], out[2]);
 }
 
 // An operation: its inputs and outputs in the words of ops.h, its attributes, and what computes it.

@@ -1,0 +1,37 @@
+/** `SEARCH_E1_NATIVE=off` computes without the kit's own kernels, and says so. */
+import { assertMatch } from "@std/assert";
+import { needsTensorflow } from "../lib/engine/tensorflow_for_tests.ts";
+import { nativeLibrary } from "../lib/engine/native/native_library.ts";
+
+const { ignore } = await needsTensorflow();
+
+for (
+  const [setting, kernels, engine] of [
+    [
+      "off",
+      /^Own kernels in machine code: not used: SEARCH_E1_NATIVE is off$/m,
+      /^tensorflow works: .+, libtensorflow [\d.]+$/m,
+    ],
+    [
+      "",
+      /^Own kernels in machine code: loaded$/m,
+      /^tensorflow works: .+, libtensorflow [\d.]+ and own kernels$/m,
+    ],
+  ] as const
+) {
+  const none = ignore || (setting === "" && nativeLibrary() === undefined);
+  Deno.test(`deno task doctor with SEARCH_E1_NATIVE="${setting}" says which kernels compute`, {
+    ignore: none,
+  }, async () => {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["task", "doctor"],
+      cwd: new URL("../", import.meta.url).pathname,
+      env: { NO_COLOR: "1", SEARCH_E1_NATIVE: setting },
+      stdin: "null",
+      stderr: "null",
+    }).output();
+    const said = new TextDecoder().decode(stdout);
+    assertMatch(said, kernels);
+    assertMatch(said, engine);
+  });
+}
