@@ -2,7 +2,7 @@
 import { weightShapes } from "../../lib/model/decoder.ts";
 import type { ModelConfig } from "../../lib/model/policy.ts";
 import { linePlot, type PlotSpec, renderSvg } from "../../lib/report/plots.ts";
-import { acceptanceModel, generateJob, type Job, searchJob, trainJob } from "./jobs.ts";
+import { acceptanceModel, generateJob, type Job, onOneThread, searchJob, trainJob } from "./jobs.ts";
 import type { BenchRow } from "./measure.ts";
 
 /** The growth rows by name. */
@@ -12,6 +12,7 @@ export const growthWorks = [
   "growth/model",
   "growth/corpus",
   "growth/memory",
+  "growth/threads",
 ] as const;
 
 const long: ModelConfig = { ...acceptanceModel, max_position_embeddings: 1024 };
@@ -76,6 +77,10 @@ export function growthJobs(work: string): Job[] {
       const model = models.at(-1)!;
       const job = cost(trainJob(work, { B: 1, T: 64 }, model), "train", { parameters: parameters(model) });
       return [{ ...job, unit: "GiB", repetitions: 1 }];
+    }
+    case "growth/threads": {
+      const job = generateJob(work, { B: 64, prompt: 16, new: 128 }, long);
+      return [{ ...job, peer: onOneThread, repetitions: 11 }];
     }
     default:
       throw new RangeError(`Cannot measure ${work}: it is no growth row`);

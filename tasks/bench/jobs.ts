@@ -19,6 +19,9 @@ export interface Job {
   data: WorkData;
 }
 
+/** The peer of a row that compares the kit with itself: on one thread. */
+export const onOneThread = "ours on 1 thread";
+
 /** The works of the acceptance rows. */
 export const works = [
   "matmul",
@@ -66,10 +69,11 @@ export function jobsOf(work: string, folder: string): Job[] {
       return [{ ...base, shape, unit: "tok/s", peer: torch, data }];
     }
     case "generate":
-      return [generateJob(work, { B: 64, prompt: 16, new: 128 }, config)];
+      return [{ ...generateJob(work, { B: 64, prompt: 16, new: 128 }, config), repetitions: 9 }];
     case "rollout":
       return [{
         ...base,
+        repetitions: 9,
         shape: { questions: 8, group: 8 },
         unit: "tok/s",
         peer: "HF generate",
@@ -78,7 +82,7 @@ export function jobsOf(work: string, folder: string): Job[] {
     case "grpo_step": {
       const shape = { prompts: 8, group: 8, prompt: 16, new: 64 };
       const data = { rows: randomRows(shape.prompts, shape.prompt, config.vocab_size) };
-      return [{ ...base, shape, unit: "s", peer: "TRL GRPOTrainer", data }];
+      return [{ ...base, repetitions: 9, shape, unit: "s", peer: "TRL GRPOTrainer", data }];
     }
     case "search":
       return [searchJob(work, 20_000)];
@@ -114,12 +118,12 @@ export function searchJob(work: string, documents: number): Job {
 }
 
 function matmulJobs(): Job[] {
-  const square = { batch: 1, n: 512, k: 512, m: 512, times: 16 };
+  const square = { batch: 1, n: 512, k: 512, m: 512, times: 64 };
   return [
     { ...square, a: "N", b: "N" },
     { ...square, a: "N", b: "T" },
     { ...square, a: "T", b: "N" },
-    { batch: 64, n: 256, k: 32, m: 256, times: 16, a: "N", b: "N" },
+    { batch: 64, n: 256, k: 32, m: 256, times: 32, a: "N", b: "N" },
   ].map((shape) => ({
     work: "matmul",
     task: "matmul",

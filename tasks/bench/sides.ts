@@ -2,7 +2,7 @@
 import { exists } from "../../lib/base/files.ts";
 import type { EngineName } from "../../lib/engine/open_engine.ts";
 import { pythonEnvironment } from "../python_environment.ts";
-import type { Job } from "./jobs.ts";
+import { type Job, onOneThread } from "./jobs.ts";
 import { type BenchRow, benchRow, interleaved } from "./measure.ts";
 import { waitForQuiet } from "./quiet.ts";
 import { Worker } from "./worker.ts";
@@ -23,6 +23,7 @@ export class Sides {
   readonly #setting: Setting;
   #ours: Worker | undefined;
   #peer: Worker | undefined;
+  #single: Worker | undefined;
 
   constructor(setting: Setting) {
     this.#setting = setting;
@@ -32,21 +33,26 @@ export class Sides {
   async measure({ work, task, shape, unit, peer, repetitions, config, data }: Job): Promise<BenchRow> {
     const { engine, threads, peers } = this.#setting;
     this.#ours ??= new Worker(`ours on ${engine}`, oursCommand(engine, threads));
-    if (peers && peer) {
-      this.#peer ??= new Worker(
-        peer,
-        engine === "javascript" ? searchCommand("wink") : await peerCommand(threads),
-      );
-    }
+    const side = await this.#sideOf(peer, peers);
     const request = { task, shape, data, warm: 2, ...(config ? { config } : {}) };
-    const side = peers && peer ? this.#peer : undefined;
     const figures = await interleaved(unit, request, this.#ours, side, repetitions);
     return benchRow({ work, engine, threads, shape, unit, peer }, figures);
   }
 
+  /** The process of a peer; undefined where none is to be measured. */
+  async #sideOf(peer: string | null, peers: boolean): Promise<Worker | undefined> {
+    const { engine, threads } = this.#setting;
+    if (peer === onOneThread) return this.#single ??= new Worker(peer, oursCommand(engine, 1));
+    if (!peer || !peers) return undefined;
+    return this.#peer ??= new Worker(
+      peer,
+      engine === "javascript" ? searchCommand("wink") : await peerCommand(threads),
+    );
+  }
+
   /** Ends the processes. */
   async close(): Promise<void> {
-    await Promise.all([this.#ours?.close(), this.#peer?.close()]);
+    await Promise.all([this.#ours, this.#peer, this.#single].map((worker) => worker?.close()));
   }
 }
 

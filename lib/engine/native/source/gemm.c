@@ -5,7 +5,9 @@ enum {
   depth_at_once = 384,         // a panel of B (24 KB) stays in the first cache
   packed_depth_at_once = 256,  // the same beside a packed strip of A
   columns_at_once = 1024,      // packed columns of B (1.5 MB)
-  rows_at_once = 96,           // rows of A (144 KB) stay in the second cache
+  rows_at_once = 48,           // rows of A (72 KB) stay in the second cache beside all of a small B
+  many_rows_at_once = 96,      // the same where B is read from the third cache, so that it is read less often
+  small_b = 1 << 16,           // packed numbers of B that stay in the second cache (256 KB)
 };
 
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
@@ -164,7 +166,8 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const long most = packs_a ? packed_depth_at_once : depth_at_once;
   const long steps = (k + most - 1) / most, deepest = (k + steps - 1) / steps;
   const long columns = least(round_up(n, panel_width), columns_at_once);
-  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows_at_once * deepest + 8 : 0) + 6 * panel_width));
+  const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
+  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest + 8 : 0) + 6 * panel_width));
   float *edge = panels + columns * deepest;
   float *strips = packs_a ? edge + 6 * panel_width : 0;
   for (long j0 = 0; j0 < n; j0 += columns_at_once) {
@@ -175,8 +178,8 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
         const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
         pack_panel(from, kc, least(panel_width, nc - j), panels + j * kc);
       }
-      for (long i0 = 0; i0 < m; i0 += rows_at_once) {
-        const long mc = least(rows_at_once, m - i0);
+      for (long i0 = 0; i0 < m; i0 += rows) {
+        const long mc = least(rows, m - i0);
         const Matrix from = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
         if (packs_a) pack_strips(from, kc, mc, strips);
         block(mc, nc, kc, from, strips, panels, c + i0 * pitch + j0, pitch, add || k0 > 0,

@@ -1,10 +1,13 @@
 #include "threads.h"
 #include <pthread.h>
+#include <sched.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { most_threads = 64, spins = 4000 };
+// A worker looks for work for about a millisecond before it sleeps, since the next kernel often comes soon and waking takes
+// long; after a while it lets others have its core meanwhile.
+enum { most_threads = 64, spins = 80000, spins_alone = 2000 };
 
 static atomic_int threads = 1;    // that may compute, the caller included
 static atomic_int started = 1;    // that there are
@@ -39,7 +42,10 @@ static void take_parts(void) {
 static void *worker(void *number) {
   unsigned seen = 0;
   for (;;) {
-    for (int i = 0; i < spins && atomic_load(&job) == seen; i++) pause_briefly();
+    for (int i = 0; i < spins && atomic_load(&job) == seen; i++) {
+      pause_briefly();
+      if (i > spins_alone && i % 64 == 0) sched_yield();
+    }
     if (atomic_load(&job) == seen) {
       pthread_mutex_lock(&sleep_lock);
       while (atomic_load(&job) == seen) pthread_cond_wait(&wake, &sleep_lock);
