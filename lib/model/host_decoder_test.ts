@@ -181,6 +181,36 @@ for (const engineName of engines) {
   });
 }
 
+for (const engineName of engines) {
+  Deno.test(`generate() on ${engineName} uses a stream's numbers in their order, over calls too`, async () => {
+    const engine = await openWithThreads(engineName, 1);
+    const policy = livelyPolicy({ eos_token_id: 29 });
+    const drawn = async (lengths: number[]) => {
+      const stream = randomStream("over calls");
+      const tokens = tokensOf(3, 6);
+      for (const maxNewTokens of lengths) {
+        const options = { maxNewTokens, temperature: 1.3, stopStrings: ["C"], random: () => stream };
+        const [row] = await generate(
+          { ...policy, tokenizer: { ...policy.tokenizer, eosTokenId: undefined } },
+          [tokens],
+          options,
+        );
+        tokens.push(...row!.tokens);
+        assert(row!.tokens.length <= maxNewTokens);
+      }
+      return tokens;
+    };
+    // Rows end early at "C", behind which numbers may have been taken already.
+    const [few, many] = [
+      await drawn([40, 40, 3, 17]),
+      await drawn([1, ...Array.from({ length: 99 }, () => 1)]),
+    ];
+    assertEquals(few, many.slice(0, few.length));
+    tf.dispose(policy.weights);
+    engine.close();
+  });
+}
+
 Deno.test("NativeDecoder refuses what lies outside of its memory", {
   ignore: !engines.includes("tensorflow"),
 }, async () => {
