@@ -29,6 +29,8 @@ interface JasmineResult {
 await runTask("test:tfjs-core", "Runs tfjs-core's own tests on the engine tensorflow.", {}, async () => {
   const started = performance.now();
   await ensureLibtensorflow();
+  // Left alone, libtensorflow uses oneDNN's kernels, which do more than its own, only where a processor has AVX-512.
+  Deno.env.set("TF_ENABLE_ONEDNN_OPTS", "1");
   const engine = await openEngine({ engine: "tensorflow" });
   console.log(`Engine: ${engine.report}`);
 

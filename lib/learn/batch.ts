@@ -176,6 +176,21 @@ function placesEndToEnd(
 }
 
 /**
+ * Packs sequences as suits the open engine: end to end where it can tell them apart and `padded` does not forbid it, else a
+ * row each; lengths rounded so that there are few different shapes.
+ */
+export function packForEngine(
+  sequences: readonly Sequence[],
+  { padTokenId, rows, padded = false }: { padTokenId: number; rows: number; padded?: boolean },
+): PackedBatch {
+  const endToEnd = padded ? undefined : mayLieEndToEnd(sequences);
+  const options = { padTokenId, rows, maskBucket: 16 };
+  return endToEnd === undefined
+    ? packBatch(sequences, { ...options, lengthBucket: 16 })
+    : packBatch(sequences, { ...options, lengthBucket: 128, endToEnd });
+}
+
+/**
  * Lays one number a token beside the packed model tokens: [B, M], 0 where padded.
  *
  * @param values For each sequence as many numbers as it has tokens; those where the mask is 0 are left out.

@@ -9,14 +9,7 @@ import type { CompiledStep, Engine } from "../engine/open_engine.ts";
 import type { Policy } from "../model/policy.ts";
 import { type TeacherTargets, teacherTargets } from "./ofsd.ts";
 import { modelLogits, tokenLogprobs } from "../model/scoring.ts";
-import {
-  type BatchTensors,
-  batchTensors,
-  mayLieEndToEnd,
-  microBatches,
-  packBatch,
-  type Sequence,
-} from "./batch.ts";
+import { type BatchTensors, batchTensors, microBatches, packForEngine, type Sequence } from "./batch.ts";
 
 /**
  * Scores sequences under any policy of one model size.
@@ -69,14 +62,7 @@ export class Scorer {
     const out: number[][] = [];
     for (const indices of microBatches(sequences, batch)) {
       const part = indices.map((i) => sequences[i]!);
-      const endToEnd = mayLieEndToEnd(part);
-      const packed = packBatch(part, {
-        padTokenId: policy.tokenizer.padTokenId,
-        rows: batch,
-        lengthBucket: endToEnd === undefined ? 16 : 128,
-        maskBucket: 16,
-        ...endToEnd === undefined ? {} : { endToEnd },
-      });
+      const packed = packForEngine(part, { padTokenId: policy.tokenizer.padTokenId, rows: batch });
       const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packed);
       const inputs = [tokens_BT, index_BM, targets_BM, mask_BM];
       const [logp_BM] = step(...tensorsOf(policy), ...inputs) as [tf.Tensor];

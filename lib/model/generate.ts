@@ -36,7 +36,7 @@ export interface GenerateOptions {
   stopStrings: readonly string[];
   /**
    * The stream of uniforms in [0, 1) of a row: one is used for every token, none when greedy. A few may be drawn before it is
-   * known whether they are needed; the next call that is given the same stream uses them.
+   * known whether they are needed; the next row that is given the same stream uses them.
    */
   random: (row: number) => () => number;
   /** Rows that go through the model together at most; 64 when left out. Another row enters where one has ended. */
@@ -104,7 +104,7 @@ export async function generate(
   const completesStop = stopMatcher(policy.tokenizer, options.stopStrings);
   const writers = results.map((result, row) => writerOf(policy, result, row, completesStop, options));
   const positions = longest + options.maxNewTokens;
-  const ends = mayEnd(policy, options.stopStrings);
+  const ends = () => mayEnd(policy, options.stopStrings);
   if (await generateOnHost(policy, contexts, positions, writers, ends, options)) return results;
   const decoder = openDecoder(policy, positions);
   const seen: CachedContexts[] = [];
@@ -135,8 +135,8 @@ export interface Writer {
   write(token: number, probability: number): boolean;
 }
 
-/** Numbers of a stream that were taken before it was known whether they are needed; its next user finds them. */
-const takenAhead = new WeakMap<() => number, number[]>();
+/** Numbers of a stream that were taken by rows which ended before they needed them; the next row that uses it finds them. */
+const leftOver = new WeakMap<() => number, number[]>();
 
 function writerOf(
   policy: Policy,
@@ -147,13 +147,20 @@ function writerOf(
 ): Writer {
   const endTokens = endTokensOf(policy);
   const stream = options.random(row);
-  const ahead = takenAhead.get(stream) ?? [];
-  takenAhead.set(stream, ahead);
+  const left = leftOver.get(stream) ?? [];
+  leftOver.set(stream, left);
+  const ahead: number[] = []; // taken for this row
+  const goesOn = (token: number) => {
+    if (endTokens.includes(token)) result.stopped = "eos";
+    else if (completesStop(result.tokens)) result.stopped = "stop";
+    else return result.tokens.length < options.maxNewTokens;
+    return false;
+  };
   return {
     wish(tokens) {
       const limit = Math.min(tokens, options.maxNewTokens - result.tokens.length);
       if (options.temperature === 0) return { limit, uniforms: [] };
-      while (ahead.length < limit) ahead.push(stream());
+      while (ahead.length < limit) ahead.push(left.shift() ?? stream());
       return { limit, uniforms: ahead.slice(0, limit) };
     },
     write(token, probability) {
@@ -161,9 +168,8 @@ function writerOf(
       result.tokens.push(token);
       result.logprobs.push(Math.log(probability));
       options.onToken?.(row, token);
-      if (endTokens.includes(token)) result.stopped = "eos";
-      else if (completesStop(result.tokens)) result.stopped = "stop";
-      else return result.tokens.length < options.maxNewTokens;
+      if (goesOn(token)) return true;
+      left.unshift(...ahead.splice(0));
       return false;
     },
   };

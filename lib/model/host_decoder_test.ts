@@ -206,6 +206,12 @@ for (const engineName of engines) {
       await drawn([1, ...Array.from({ length: 99 }, () => 1)]),
     ];
     assertEquals(few, many.slice(0, few.length));
+
+    // Rows that share a stream share no number.
+    const shared = randomStream("shared");
+    const options = { maxNewTokens: 12, temperature: 1.3, stopStrings: [], random: () => shared };
+    const together = await generate(policy, Array.from({ length: 8 }, () => tokensOf(3, 6)), options);
+    assert(new Set(together.map(({ tokens }) => tokens.join())).size > 4);
     tf.dispose(policy.weights);
     engine.close();
   });

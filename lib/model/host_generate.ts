@@ -37,20 +37,21 @@ const pauseEvery = 100;
  * Continues all contexts, and lets the writers have the tokens; false, with nothing done, where tfjs is to generate.
  *
  * @param positions The longest context with all that may be written after it.
- * @param ends [V] 1 for every token that may end a row.
+ * @param mayEnd Gives [V] 1 for every token that may end a row.
  */
 export async function generateOnHost(
   policy: Policy,
   contexts: readonly (readonly number[])[],
   positions: number,
   writers: readonly Writer[],
-  ends: Uint8Array<ArrayBuffer>,
+  mayEnd: () => Uint8Array<ArrayBuffer>,
   { maxBatch = 64, prefixCache, ...sampling }: GenerateOptions,
 ): Promise<boolean> {
   const cache = await openCache(policy, contexts.length, positions, maxBatch, prefixCache);
   if (!cache) return false;
   const { decoder, slots } = cache;
   try {
+    const ends = mayEnd();
     const waiting = [...contexts.keys()];
     let active: Active[] = [];
     let paused = -Infinity;

@@ -1,6 +1,6 @@
 /** SFT: the warm start on demonstrations, some of which carry a privileged block. @module */
 import type * as tf from "@tensorflow/tfjs";
-import { batchTensors, mayLieEndToEnd, packBatch, type Sequence } from "../learn/batch.ts";
+import { batchTensors, packForEngine, type Sequence } from "../learn/batch.ts";
 import { learningRate } from "../learn/schedule.ts";
 import { sftLoss } from "../learn/sft.ts";
 import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
@@ -25,14 +25,7 @@ export function crossEntropyLoss(config: ModelConfig): Loss {
  * can tell them apart, but for a step that XLA compiles.
  */
 export function packedInputs(sequences: readonly Sequence[], padTokenId: number, rows: number, xla = false) {
-  const endToEnd = xla ? undefined : mayLieEndToEnd(sequences);
-  const packed = packBatch(sequences, {
-    padTokenId,
-    rows,
-    lengthBucket: endToEnd === undefined ? 16 : 128,
-    maskBucket: 16,
-    ...endToEnd === undefined ? {} : { endToEnd },
-  });
+  const packed = packForEngine(sequences, { padTokenId, rows, padded: xla });
   const { tokens_BT, index_BM, targets_BM, mask_BM } = batchTensors(packed);
   const inputs: tf.Tensor[] = [tokens_BT, index_BM, targets_BM, mask_BM];
   return { packed, inputs };
