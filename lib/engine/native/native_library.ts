@@ -9,7 +9,6 @@
 const symbols = {
   native_supported: { parameters: [], result: "i32" },
   native_has_avx512: { parameters: [], result: "i32" },
-  native_keep_memory: { parameters: [], result: "void" },
   native_set_threads: { parameters: ["i32"], result: "void" },
   native_decoder_open: { parameters: ["buffer", "f32", "buffer", "buffer", "buffer"], result: "pointer" },
   native_decoder_matrix: {

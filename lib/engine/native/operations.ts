@@ -30,7 +30,6 @@ export function registerNativeOperations(
   const count = native.register_operations(dlsym, handle);
   if (count <= 0) throw new Error(`Cannot register the kit's operations with libtensorflow: code ${count}`);
   native.native_set_threads(threads);
-  native.native_keep_memory();
   for (const kernel of Object.keys(fusedKernels) as FusedKernel[]) registerFused(kernel);
   replaceMatMul(native);
   return true;

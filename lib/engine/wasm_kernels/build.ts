@@ -2,7 +2,7 @@ import asc from "assemblyscript/asc";
 
 /** The checked-in modules: what each is built from, and the memory that it imports. */
 const modules = {
-  "kernels.wasm": { sources: ["elementwise.ts", "matmul.ts", "rows.ts"], memory: "--initialMemory 0" },
+  "kernels.wasm": { sources: ["elementwise.ts", "matmul.ts", "rows.ts"], memory: "--initialMemory 1" },
   "decoder.wasm": {
     sources: ["decoder.ts"],
     memory: "--enable threads --sharedMemory --initialMemory 1 --maximumMemory 65536",

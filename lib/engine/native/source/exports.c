@@ -1,5 +1,4 @@
 // What is called from outside; everything else is hidden.
-#include <malloc.h>
 #include "decoder.h"
 #include "threads.h"
 
@@ -27,14 +26,6 @@ EXPORT __attribute__((target("no-avx"))) int native_has_avx512(void) { return (f
 EXPORT int native_supported(void) { return 1; }
 EXPORT int native_has_avx512(void) { return 0; }
 #endif
-
-// Keeps freed memory instead of handing it back: a tensor's pages are not to be fetched anew from the system every time.
-EXPORT void native_keep_memory(void) {
-#if defined(__GLIBC__)
-  mallopt(M_MMAP_THRESHOLD, 1 << 25);  // the most there may be
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-#endif
-}
 
 EXPORT void native_set_threads(int count) { set_threads(count); }
 

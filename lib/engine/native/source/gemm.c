@@ -8,6 +8,8 @@ enum {
   rows_at_once = 48,           // rows of A (72 KB) stay in the second cache beside all of a small B
   many_rows_at_once = 96,      // the same where B is read from the third cache, so that it is read less often
   small_b = 1 << 16,           // packed numbers of B that stay in the second cache (256 KB)
+  deep = 192,                  // from here on it pays to fetch ahead
+  lines_at_once = 16,          // of the next panel's numbers that are fetched before a tile
 };
 
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
@@ -18,6 +20,7 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
     sums[i][0] = start0;
     sums[i][1] = start1;
   }
+  for (int i = 0; i < rows && depth >= deep; i++) __builtin_prefetch(c + i * pitch, 1);
   for (long d = 0; d < depth; d++) {
     const f8 b0 = load8(panel), b1 = load8(panel + 8);
 #pragma unroll
@@ -126,32 +129,50 @@ static void clear(long m, long n, float *c, long pitch, const float *bias) {
   }
 }
 
-// One block of the result: rows and columns of what is packed.
-static void block(long m, long n, long depth, Matrix a, const float *strips, const float *panels, float *c, long pitch,
-                  bool add, const float *bias, float *edge) {
-  for (long j = 0; j < n; j += panel_width) {
-    const long width = least(panel_width, n - j);
-    const float *panel = panels + j * depth;
-    float padded[panel_width];
-    const float *start = bias ? bias + j : 0;
-    if (bias && width < panel_width) {
-      for (long q = 0; q < panel_width; q++) padded[q] = q < width ? bias[j + q] : 0;
-      start = padded;
-    }
-    for (long i = 0; i < m; i += tile_rows) {
-      const int rows = (int)least(tile_rows, m - i);
-      float *to = c + i * pitch + j;
-      const bool whole = width == panel_width;
-      float *out = whole ? to : edge;
-      const long out_pitch = whole ? pitch : panel_width;
-      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, whole && add, start);
-      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, whole && add, start);
-      if (whole) continue;
-      for (int r = 0; r < rows; r++) {
-        for (long q = 0; q < width; q++) {
-          const float value = edge[r * panel_width + q];
-          to[r * pitch + q] = add ? to[r * pitch + q] + value : value;
-        }
+// Cache lines of a matrix that will be read: `lines` of them side by side in each of `left` rows (or columns).
+typedef struct {
+  const float *from;
+  long lines, line, next, left;
+} Ahead;
+
+static Ahead ahead_of(Matrix x, long rows, long columns) {
+  const bool by_rows = x.column == 1;
+  const long side_by_side = by_rows ? columns : rows;
+  return (Ahead){x.data, (side_by_side + 15) / 16, 0, by_rows ? x.row : x.column, by_rows ? rows : columns};
+}
+
+static void fetch(Ahead *ahead, int count) {
+  for (; count > 0 && ahead->left > 0; count--) {
+    __builtin_prefetch(ahead->from + 16 * ahead->line);
+    if (++ahead->line < ahead->lines) continue;
+    ahead->line = 0;
+    ahead->from += ahead->next;
+    ahead->left--;
+  }
+}
+
+// m rows of the columns of the result that belong to a panel, `width` of them. A is read from its strips where it has any.
+static void tiles_of_panel(long m, long width, long depth, Matrix a, const float *strips, const float *panel, float *c,
+                           long pitch, bool add, const float *bias, Ahead *ahead) {
+  float edge[tile_rows * panel_width], padded[panel_width] = {};
+  const bool whole = width == panel_width;
+  const float *start = bias;
+  if (bias && !whole) {
+    for (long j = 0; j < width; j++) padded[j] = bias[j];
+    start = padded;
+  }
+  for (long i = 0; i < m; i += tile_rows) {
+    const int rows = (int)least(tile_rows, m - i);
+    float *to = c + i * pitch, *out = whole ? to : edge;
+    const long out_pitch = whole ? pitch : panel_width;
+    fetch(ahead, lines_at_once);
+    if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, whole && add, start);
+    else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, whole && add, start);
+    if (whole) continue;
+    for (int r = 0; r < rows; r++) {
+      for (long j = 0; j < width; j++) {
+        const float value = edge[r * panel_width + j];
+        to[r * pitch + j] = add ? to[r * pitch + j] + value : value;
       }
     }
   }
@@ -167,23 +188,32 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const long steps = (k + most - 1) / most, deepest = (k + steps - 1) / steps;
   const long columns = least(round_up(n, panel_width), columns_at_once);
   const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
-  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest + 8 : 0) + 6 * panel_width));
-  float *edge = panels + columns * deepest;
-  float *strips = packs_a ? edge + 6 * panel_width : 0;
+  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest + 8 : 0)));
+  float *strips = packs_a ? panels + columns * deepest : 0;
   for (long j0 = 0; j0 < n; j0 += columns_at_once) {
     const long nc = least(columns_at_once, n - j0);
     for (long k0 = 0; k0 < k; k0 += deepest) {
       const long kc = least(deepest, k - k0);
-      for (long j = 0; j < nc; j += panel_width) {
-        const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
-        pack_panel(from, kc, least(panel_width, nc - j), panels + j * kc);
-      }
       for (long i0 = 0; i0 < m; i0 += rows) {
         const long mc = least(rows, m - i0);
-        const Matrix from = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
-        if (packs_a) pack_strips(from, kc, mc, strips);
-        block(mc, nc, kc, from, strips, panels, c + i0 * pitch + j0, pitch, add || k0 > 0,
-              bias && k0 == 0 ? bias + j0 : 0, edge);
+        const Matrix block = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
+        if (packs_a) pack_strips(block, kc, mc, strips);
+        for (long j = 0; j < nc; j += panel_width) {
+          const long width = least(panel_width, nc - j);
+          float *panel = panels + j * kc;
+          Ahead ahead = {};
+          // A panel is packed when it is first needed, and read for the next one while the tiles of this one compute.
+          if (i0 == 0) {
+            const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
+            const Matrix next = {from.data + width * b.column, b.row, b.column};
+            pack_panel(from, kc, width, panel);
+            const long next_width = least(panel_width, nc - j - width);
+            if (kc >= deep && next_width > 0) ahead = ahead_of(next, kc, next_width);
+          }
+          const bool first = k0 == 0;
+          tiles_of_panel(mc, width, kc, block, strips, panel, c + i0 * pitch + j0 + j, pitch, add || !first,
+                         bias && first ? bias + j0 + j : 0, &ahead);
+        }
       }
     }
   }
@@ -219,7 +249,8 @@ void gemm(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch, bool
   const double operations = 2. * (double)m * (double)n * (double)k;
   const int parts = operations < 2e6 ? 1 : idle_threads();
   Product product = {m, n, k, a, b, c, pitch, add, bias, 0};
-  if (m >= n) {
+  // Threads that share rows each pack all of B; those that share columns each read all of A, and pack it where it has to be.
+  if (a.column == 1 ? m > 2 * n : m >= n) {
     product.share = round_up((m + parts - 1) / parts, tile_rows);
     in_parallel(rows_of, &product, parts);
   } else {

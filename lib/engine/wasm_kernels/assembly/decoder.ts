@@ -9,7 +9,7 @@
 // Letters: D width, H heads, K key-value heads, Dh head width, F feed-forward width, V vocabulary, L blocks, C cached
 // positions of a slot. A strip is a matrix [out, in] as [out / 8][in][8]; a panel is four rows [rows / 4][in][4].
 
-import { exp4, tile } from "./simd.ts";
+import { exp4, tiles } from "./simd.ts";
 
 // The model's header: 32-bit fields.
 const D: usize = 0, H: usize = 4, K: usize = 8, DH: usize = 12, F: usize = 16, V: usize = 20, L: usize = 24;
@@ -256,12 +256,21 @@ function product(
       b0 = v128.load(bias + (<usize> j << 2));
       b1 = v128.load(bias + (<usize> j << 2), 16);
     }
-    let panel = panels, to = out + (<usize> j << 2);
-    for (let i = 0; i < rows; i += 4) {
-      tile(panel, strips, to, next, depth, b0, b1, add);
-      panel += panelBytes;
-      to += 4 * next;
-    }
+    tiles(
+      rows >> 2,
+      panels,
+      panelBytes,
+      strips,
+      0,
+      out + (<usize> j << 2),
+      4 * next,
+      next,
+      depth,
+      b0,
+      b1,
+      add,
+      16,
+    );
     strips += 2 * panelBytes;
   }
 }

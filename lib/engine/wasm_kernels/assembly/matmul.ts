@@ -6,13 +6,15 @@
 // keeps a tile of 4 rows × 8 columns of C in registers. Pointers are bytes, counts and strides are elements. No static
 // data, no allocation: this module shares tfjs's heap and owns none of it but the scratch space it is given.
 
-import { tile } from "./simd.ts";
+import { tiles } from "./simd.ts";
 
-const KC: i32 = 256; // depth of a packed strip: 4 rows of A (4 KB) and 8 columns of B (8 KB) stay in L1
-const MC: i32 = 64; // rows of A packed at a time (64 KB)
+const KC: i32 = 256; // depth of a packed strip: 4 rows of A (6 KB) and 8 columns of B (8 KB) stay in L1
+const MC: i32 = 64; // rows of A packed at a time (96 KB)
 const NC: i32 = 512; // columns of B packed at a time (512 KB, L2)
+const IN_L1: i32 = 6144; // packed numbers of B that a strip of A meets before the next one does (24 KB)
 const PACKED_B: usize = <usize> KC * NC * 4;
-const PACKED_A: usize = <usize> KC * MC * 4;
+const STEP: usize = 24; // bytes of A's strips a depth: four rows, and the first two once more
+const PACKED_A: usize = <usize> KC * (MC / 4) * STEP + 8;
 const TILE: usize = 4 * 8 * 4;
 
 /** Bytes of scratch space that `matmul` needs. */
@@ -72,7 +74,6 @@ function product(
   const packedB = scratch;
   const packedA = scratch + PACKED_B;
   const edge = packedA + PACKED_A;
-  const zero = f32x4.splat(0);
   for (let j0 = 0; j0 < n; j0 += NC) {
     const nc = min(NC, n - j0);
     for (let k0 = 0; k0 < k; k0 += KC) {
@@ -87,18 +88,32 @@ function product(
         const mc = min(MC, m - i0);
         for (let i = 0; i < mc; i += 4) {
           const from = a + ((<usize> (i0 + i) * aRow + <usize> k0 * aCol) << 2);
-          packFour(from, packedA + ((<usize> i * kc) << 2), 16, kc, aRow, aCol, min(4, mc - i));
+          packFour(from, packedA + <usize> (i >> 2) * kc * STEP, STEP, kc, aRow, aCol, min(4, mc - i));
+        }
+        const to = c + ((<usize> i0 * n + j0) << 2), pitch = <usize> n << 2, add = k0 > 0;
+        const strip = <usize> kc * STEP, panel = <usize> kc << 5;
+        const down = mc >> 2, across = nc >> 3, panels = max(1, (IN_L1 >> 3) / kc);
+        for (let j = 0; j < across; j += panels) {
+          const count = min(panels, across - j);
+          for (let i = 0; i < down; i++) {
+            const at = to + <usize> i * 4 * pitch + (<usize> j << 5);
+            wholeTiles(
+              count,
+              packedA + <usize> i * strip,
+              packedB + <usize> j * panel,
+              panel,
+              at,
+              pitch,
+              kc,
+              add,
+            );
+          }
         }
         for (let j = 0; j < nc; j += 8) {
-          const strip = packedB + ((<usize> j * kc) << 2);
-          for (let i = 0; i < mc; i += 4) {
-            const to = c + ((<usize> (i0 + i) * n + j0 + j) << 2);
-            if (nc - j >= 8 && mc - i >= 4) {
-              tile(packedA + ((<usize> i * kc) << 2), strip, to, <usize> n << 2, kc, zero, zero, k0 > 0);
-            } else {
-              tile(packedA + ((<usize> i * kc) << 2), strip, edge, 32, kc, zero, zero, false);
-              copyEdge(edge, to, min(4, mc - i), min(8, nc - j), n, k0 > 0);
-            }
+          for (let i = nc - j < 8 ? 0 : down << 2; i < mc; i += 4) {
+            const rows = packedA + <usize> (i >> 2) * strip, columns = packedB + <usize> (j >> 3) * panel;
+            wholeTiles(1, rows, columns, 0, edge, 32, kc, false);
+            copyEdge(edge, to + <usize> i * pitch + (<usize> j << 2), min(4, mc - i), min(8, nc - j), n, add);
           }
         }
       }
@@ -106,7 +121,24 @@ function product(
   }
 }
 
-/** Copies `lanes` ≤ 4 vectors of `depth` numbers side by side: to[d·pitch + lane] = from[lane·laneStride + d·step], zeros beyond. */
+function wholeTiles(
+  count: i32,
+  a: usize,
+  b: usize,
+  bNext: usize,
+  c: usize,
+  pitch: usize,
+  depth: i32,
+  add: bool,
+): void {
+  const zero = f32x4.splat(0);
+  tiles(count, a, 0, b, bNext, c, 32, pitch, depth, zero, zero, add, STEP);
+}
+
+/**
+ * Copies `lanes` ≤ 4 vectors of `depth` numbers side by side: to[d·pitch + lane] = from[lane·laneStride + d·step], zeros
+ * beyond. Where the pitch is STEP, they stand there twice; the second two of the second time are written over by the next.
+ */
 function packFour(
   from: usize,
   to: usize,
@@ -118,52 +150,47 @@ function packFour(
 ): void {
   const lane = <usize> laneStride << 2;
   const next = <usize> step << 2;
-  if (lanes == 4 && laneStride == 1) {
-    for (let d = 0; d < depth; d++) {
-      v128.store(to, v128.load(from));
-      from += next;
-      to += pitch;
-    }
-    return;
-  }
-  if (lanes == 4) {
+  let d = 0;
+  if (lanes == 4 && step == 1) {
     let from1 = from + lane, from2 = from1 + lane, from3 = from2 + lane;
-    let d = 0;
-    if (step == 1) {
-      for (; d + 4 <= depth; d += 4) {
-        const r0 = v128.load(from), r1 = v128.load(from1), r2 = v128.load(from2), r3 = v128.load(from3);
-        const lo01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5), hi01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
-        const lo23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5), hi23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
-        v128.store(to, v128.shuffle<i64>(lo01, lo23, 0, 2));
-        v128.store(to + pitch, v128.shuffle<i64>(lo01, lo23, 1, 3));
-        v128.store(to + 2 * pitch, v128.shuffle<i64>(hi01, hi23, 0, 2));
-        v128.store(to + 3 * pitch, v128.shuffle<i64>(hi01, hi23, 1, 3));
-        from += 16;
-        from1 += 16;
-        from2 += 16;
-        from3 += 16;
-        to += 4 * pitch;
-      }
+    for (; d + 4 <= depth; d += 4) {
+      const r0 = v128.load(from), r1 = v128.load(from1), r2 = v128.load(from2), r3 = v128.load(from3);
+      const lo01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5), hi01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+      const lo23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5), hi23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+      put(v128.shuffle<i64>(lo01, lo23, 0, 2), to, pitch);
+      put(v128.shuffle<i64>(lo01, lo23, 1, 3), to + pitch, pitch);
+      put(v128.shuffle<i64>(hi01, hi23, 0, 2), to + 2 * pitch, pitch);
+      put(v128.shuffle<i64>(hi01, hi23, 1, 3), to + 3 * pitch, pitch);
+      from += 16;
+      from1 += 16;
+      from2 += 16;
+      from3 += 16;
+      to += 4 * pitch;
     }
+  } else if (lanes == 4 && laneStride == 1) {
     for (; d < depth; d++) {
-      store<f32>(to, load<f32>(from));
-      store<f32>(to, load<f32>(from1), 4);
-      store<f32>(to, load<f32>(from2), 8);
-      store<f32>(to, load<f32>(from3), 12);
+      put(v128.load(from), to, pitch);
       from += next;
-      from1 += next;
-      from2 += next;
-      from3 += next;
       to += pitch;
     }
-    return;
   }
-  for (let d = 0; d < depth; d++) {
-    v128.store(to, f32x4.splat(0));
-    for (let i = 0; i < lanes; i++) store<f32>(to + (<usize> i << 2), load<f32>(from + <usize> i * lane));
+  for (; d < depth; d++) {
+    let four = f32x4.splat(0);
+    if (lanes > 0) four = f32x4.replace_lane(four, 0, load<f32>(from));
+    if (lanes > 1) four = f32x4.replace_lane(four, 1, load<f32>(from + lane));
+    if (lanes > 2) four = f32x4.replace_lane(four, 2, load<f32>(from + 2 * lane));
+    if (lanes > 3) four = f32x4.replace_lane(four, 3, load<f32>(from + 3 * lane));
+    put(four, to, pitch);
     from += next;
     to += pitch;
   }
+}
+
+// @ts-ignore: decorator
+
+function put(four: v128, to: usize, pitch: usize): void {
+  v128.store(to, four);
+  if (pitch == STEP) v128.store(to, four, 16);
 }
 
 /** Copies or adds the part of a 4 × 8 tile that lies inside C. */

@@ -33,53 +33,76 @@ function powerOfTwo(n: v128): v128 {
   return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
 }
 
-/** A tile of 4 × 8: c = (add ? c : 0) + start + Σ_d a[d,·] ⊗ b[d,·]; `pitch` is the distance of two rows of c in bytes. */
-export function tile(
+/**
+ * `count` tiles of 4 × 8: c = (add ? c : 0) + start + Σ_d a[d,·] ⊗ b[d,·]; `pitch` is the distance of two rows of c in bytes,
+ * `aNext`, `bNext` and `cNext` that of two tiles.
+ *
+ * The four rows are not spread over vectors one by one, since processors spread where they multiply: a is turned by 0 to 3
+ * rows instead, and lane l of s_k, turned by k, adds up c[(l + k) mod 4][l]. `step` is the distance of two d of a in bytes:
+ * 16 for the four rows, or 24 where the first two of them stand behind them once more, so that turning by two is reading two
+ * further on.
+ */
+// @ts-ignore: decorator
+
+export function tiles(
+  count: i32,
   a: usize,
+  aNext: usize,
   b: usize,
+  bNext: usize,
   c: usize,
+  cNext: usize,
   pitch: usize,
   depth: i32,
   start0: v128,
   start1: v128,
   add: bool,
+  step: usize,
 ): void {
-  let c00 = start0, c01 = start1, c10 = start0, c11 = start1;
-  let c20 = start0, c21 = start1, c30 = start0, c31 = start1;
-  for (let d = 0; d < depth; d++) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16), rows = v128.load(a);
-    let row = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
-    c00 = f32x4.relaxed_madd(row, b0, c00);
-    c01 = f32x4.relaxed_madd(row, b1, c01);
-    row = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
-    c10 = f32x4.relaxed_madd(row, b0, c10);
-    c11 = f32x4.relaxed_madd(row, b1, c11);
-    row = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
-    c20 = f32x4.relaxed_madd(row, b0, c20);
-    c21 = f32x4.relaxed_madd(row, b1, c21);
-    row = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
-    c30 = f32x4.relaxed_madd(row, b0, c30);
-    c31 = f32x4.relaxed_madd(row, b1, c31);
-    a += 16;
-    b += 32;
+  const bytes = <usize> depth * step;
+  for (let i = 0; i < count; i++) {
+    let s00 = start0, s01 = start1, s10 = start0, s11 = start1;
+    let s20 = start0, s21 = start1, s30 = start0, s31 = start1;
+    let from = a, panel = b;
+    for (const end = a + bytes; from < end;) {
+      const b0 = v128.load(panel), b1 = v128.load(panel, 16);
+      let rows = v128.load(from);
+      s00 = f32x4.relaxed_madd(rows, b0, s00);
+      s01 = f32x4.relaxed_madd(rows, b1, s01);
+      let next = v128.shuffle<i32>(rows, rows, 1, 2, 3, 0);
+      s10 = f32x4.relaxed_madd(next, b0, s10);
+      s11 = f32x4.relaxed_madd(next, b1, s11);
+      rows = step == 24 ? v128.load(from, 8) : v128.shuffle<i32>(rows, rows, 2, 3, 0, 1);
+      s20 = f32x4.relaxed_madd(rows, b0, s20);
+      s21 = f32x4.relaxed_madd(rows, b1, s21);
+      next = v128.shuffle<i32>(rows, rows, 1, 2, 3, 0);
+      s30 = f32x4.relaxed_madd(next, b0, s30);
+      s31 = f32x4.relaxed_madd(next, b1, s31);
+      from += step;
+      panel += 32;
+    }
+    storeRows(s00, s10, s20, s30, c, pitch, add);
+    storeRows(s01, s11, s21, s31, c + 16, pitch, add);
+    a += aNext;
+    b += bNext;
+    c += cNext;
   }
-  const r1 = c + pitch, r2 = r1 + pitch, r3 = r2 + pitch;
-  if (add) {
-    c00 = f32x4.add(c00, v128.load(c));
-    c01 = f32x4.add(c01, v128.load(c, 16));
-    c10 = f32x4.add(c10, v128.load(r1));
-    c11 = f32x4.add(c11, v128.load(r1, 16));
-    c20 = f32x4.add(c20, v128.load(r2));
-    c21 = f32x4.add(c21, v128.load(r2, 16));
-    c30 = f32x4.add(c30, v128.load(r3));
-    c31 = f32x4.add(c31, v128.load(r3, 16));
-  }
-  v128.store(c, c00);
-  v128.store(c, c01, 16);
-  v128.store(r1, c10);
-  v128.store(r1, c11, 16);
-  v128.store(r2, c20);
-  v128.store(r2, c21, 16);
-  v128.store(r3, c30);
-  v128.store(r3, c31, 16);
+}
+
+/** Four columns of a tile: row i has lane l of s_k, k = (i − l) mod 4. */
+// @ts-ignore: decorator
+
+function storeRows(s0: v128, s1: v128, s2: v128, s3: v128, c: usize, pitch: usize, add: bool): void {
+  const even0 = v128.shuffle<i32>(s0, s2, 0, 1, 6, 7), even2 = v128.shuffle<i32>(s2, s0, 0, 1, 6, 7);
+  const odd1 = v128.shuffle<i32>(s1, s3, 0, 1, 6, 7), odd3 = v128.shuffle<i32>(s3, s1, 0, 1, 6, 7);
+  storeRow(v128.shuffle<i32>(even0, odd3, 0, 5, 2, 7), c, add);
+  storeRow(v128.shuffle<i32>(odd1, even0, 0, 5, 2, 7), c + pitch, add);
+  storeRow(v128.shuffle<i32>(even2, odd1, 0, 5, 2, 7), c + 2 * pitch, add);
+  storeRow(v128.shuffle<i32>(odd3, even2, 0, 5, 2, 7), c + 3 * pitch, add);
+}
+
+// @ts-ignore: decorator
+
+function storeRow(row: v128, c: usize, add: bool): void {
+  v128.store(c, add ? f32x4.add(row, v128.load(c)) : row);
 }
