@@ -11,7 +11,7 @@ import { tiles } from "./simd.ts";
 const KC: i32 = 256; // depth of a packed strip: 4 rows of A (6 KB) and 8 columns of B (8 KB) stay in L1
 const MC: i32 = 64; // rows of A packed at a time (96 KB)
 const NC: i32 = 512; // columns of B packed at a time (512 KB, L2)
-const IN_L1: i32 = 6144; // packed numbers of B that a strip of A meets before the next one does (24 KB)
+const STRETCH: i32 = 16384; // packed numbers of B that a strip of A meets before the next one does (64 KB)
 const PACKED_B: usize = <usize> KC * NC * 4;
 const STEP: usize = 24; // bytes of A's strips a depth: four rows, and the first two once more
 const PACKED_A: usize = <usize> KC * (MC / 4) * STEP + 8;
@@ -92,7 +92,7 @@ function product(
         }
         const to = c + ((<usize> i0 * n + j0) << 2), pitch = <usize> n << 2, add = k0 > 0;
         const strip = <usize> kc * STEP, panel = <usize> kc << 5;
-        const down = mc >> 2, across = nc >> 3, panels = max(1, (IN_L1 >> 3) / kc);
+        const down = mc >> 2, across = nc >> 3, panels = max(1, (STRETCH >> 3) / kc);
         for (let j = 0; j < across; j += panels) {
           const count = min(panels, across - j);
           for (let i = 0; i < down; i++) {
@@ -185,8 +185,6 @@ function packFour(
     to += pitch;
   }
 }
-
-// @ts-ignore: decorator
 
 function put(four: v128, to: usize, pitch: usize): void {
   v128.store(to, four);

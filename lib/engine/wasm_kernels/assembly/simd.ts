@@ -42,8 +42,6 @@ function powerOfTwo(n: v128): v128 {
  * 16 for the four rows, or 24 where the first two of them stand behind them once more, so that turning by two is reading two
  * further on.
  */
-// @ts-ignore: decorator
-
 export function tiles(
   count: i32,
   a: usize,
@@ -81,28 +79,44 @@ export function tiles(
       from += step;
       panel += 32;
     }
-    storeRows(s00, s10, s20, s30, c, pitch, add);
-    storeRows(s01, s11, s21, s31, c + 16, pitch, add);
+    storeTile(s00, s10, s20, s30, s01, s11, s21, s31, c, pitch, add);
     a += aNext;
     b += bNext;
     c += cNext;
   }
 }
 
-/** Four columns of a tile: row i has lane l of s_k, k = (i − l) mod 4. */
-// @ts-ignore: decorator
-
-function storeRows(s0: v128, s1: v128, s2: v128, s3: v128, c: usize, pitch: usize, add: bool): void {
-  const even0 = v128.shuffle<i32>(s0, s2, 0, 1, 6, 7), even2 = v128.shuffle<i32>(s2, s0, 0, 1, 6, 7);
-  const odd1 = v128.shuffle<i32>(s1, s3, 0, 1, 6, 7), odd3 = v128.shuffle<i32>(s3, s1, 0, 1, 6, 7);
-  storeRow(v128.shuffle<i32>(even0, odd3, 0, 5, 2, 7), c, add);
-  storeRow(v128.shuffle<i32>(odd1, even0, 0, 5, 2, 7), c + pitch, add);
-  storeRow(v128.shuffle<i32>(even2, odd1, 0, 5, 2, 7), c + 2 * pitch, add);
-  storeRow(v128.shuffle<i32>(odd3, even2, 0, 5, 2, 7), c + 3 * pitch, add);
+/** Row i of the first four columns of a tile has lane l of s_k, k = (i − l) mod 4; of the other four it has t's. */
+function storeTile(
+  s0: v128,
+  s1: v128,
+  s2: v128,
+  s3: v128,
+  t0: v128,
+  t1: v128,
+  t2: v128,
+  t3: v128,
+  c: usize,
+  pitch: usize,
+  add: bool,
+): void {
+  let even0 = v128.shuffle<i32>(s0, s2, 0, 1, 6, 7), even2 = v128.shuffle<i32>(s2, s0, 0, 1, 6, 7);
+  let odd1 = v128.shuffle<i32>(s1, s3, 0, 1, 6, 7), odd3 = v128.shuffle<i32>(s3, s1, 0, 1, 6, 7);
+  const r1 = c + pitch, r2 = r1 + pitch, r3 = r2 + pitch;
+  storeFour(v128.shuffle<i32>(even0, odd3, 0, 5, 2, 7), c, add);
+  storeFour(v128.shuffle<i32>(odd1, even0, 0, 5, 2, 7), r1, add);
+  storeFour(v128.shuffle<i32>(even2, odd1, 0, 5, 2, 7), r2, add);
+  storeFour(v128.shuffle<i32>(odd3, even2, 0, 5, 2, 7), r3, add);
+  even0 = v128.shuffle<i32>(t0, t2, 0, 1, 6, 7);
+  even2 = v128.shuffle<i32>(t2, t0, 0, 1, 6, 7);
+  odd1 = v128.shuffle<i32>(t1, t3, 0, 1, 6, 7);
+  odd3 = v128.shuffle<i32>(t3, t1, 0, 1, 6, 7);
+  storeFour(v128.shuffle<i32>(even0, odd3, 0, 5, 2, 7), c + 16, add);
+  storeFour(v128.shuffle<i32>(odd1, even0, 0, 5, 2, 7), r1 + 16, add);
+  storeFour(v128.shuffle<i32>(even2, odd1, 0, 5, 2, 7), r2 + 16, add);
+  storeFour(v128.shuffle<i32>(odd3, even2, 0, 5, 2, 7), r3 + 16, add);
 }
 
-// @ts-ignore: decorator
-
-function storeRow(row: v128, c: usize, add: bool): void {
-  v128.store(c, add ? f32x4.add(row, v128.load(c)) : row);
+function storeFour(four: v128, c: usize, add: bool): void {
+  v128.store(c, add ? f32x4.add(four, v128.load(c)) : four);
 }
