@@ -169,28 +169,28 @@ export class TensorflowBinding {
       handle = there;
     }
     this.deleteRawTensor(raw, dtype);
-    const id = this.#keep(handle);
+    const id = this.adopt(handle);
     this.recorder?.tensor(id, shape, dtype, values);
     return id;
   }
 
   /** Another number for the same contents, to be deleted on its own. */
   shareTensor(id: number): number {
-    const handle = this.library.symbols.TFE_TensorHandleCopySharingTensor(this.#handle(id), this.#status);
+    const handle = this.library.symbols.TFE_TensorHandleCopySharingTensor(this.handle(id), this.#status);
     this.check("TFE_TensorHandleCopySharingTensor");
-    return this.#keep(handle);
+    return this.adopt(handle);
   }
 
   /** Frees a tensor. */
   deleteTensor(id: number): void {
-    this.library.symbols.TFE_DeleteTensorHandle(this.#handle(id));
+    this.library.symbols.TFE_DeleteTensorHandle(this.handle(id));
     this.#handles.delete(id);
   }
 
   /** Copies a tensor's contents out; complex numbers as pairs (real, imaginary). */
   tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array | BigInt64Array | Uint8Array[] {
     const { symbols } = this.library;
-    const handle = this.#handle(id);
+    const handle = this.handle(id);
     const dtype = symbols.TFE_TensorHandleDataType(handle);
     const raw = symbols.TFE_TensorHandleResolve(handle, this.#status);
     this.check("TFE_TensorHandleResolve");
@@ -224,7 +224,7 @@ export class TensorflowBinding {
     inputs: number[],
     outputCount: number,
   ): TensorMetadata[] {
-    const handles = this.#execute(name, attributes, inputs.map((id) => this.#handle(id)), outputCount);
+    const handles = this.#execute(name, attributes, inputs.map((id) => this.handle(id)), outputCount);
     const outputs = handles.map((handle) => this.#describe(handle));
     this.recorder?.operation(name, attributes, inputs, outputs);
     return outputs;
@@ -257,16 +257,18 @@ export class TensorflowBinding {
     this.check("TFE_TensorHandleNumDims");
     const shape: number[] = [];
     for (let i = 0; i < rank; i++) shape.push(Number(symbols.TFE_TensorHandleDim(handle, i, this.#status)));
-    return { id: this.#keep(handle), shape, dtype: symbols.TFE_TensorHandleDataType(handle) };
+    return { id: this.adopt(handle), shape, dtype: symbols.TFE_TensorHandleDataType(handle) };
   }
 
-  #keep(handle: bigint): number {
+  /** Takes a handle over and returns its number. */
+  adopt(handle: bigint): number {
     const id = this.#nextId++;
     this.#handles.set(id, handle);
     return id;
   }
 
-  #handle(id: number): bigint {
+  /** A tensor's handle; it stays the context's. */
+  handle(id: number): bigint {
     const handle = this.#handles.get(id);
     if (handle === undefined) throw new Error(`Cannot use tensor ${id}: it was deleted or never made`);
     return handle;

@@ -67,12 +67,29 @@ function replaceMatMul(native: NativeLibrary): void {
         tf.util.arraysEqual(a.shape.slice(0, -2), b.shape.slice(0, -2));
       if (!taken) return original.kernelFunc(call);
       const backend = call.backend as TensorflowBackend;
-      const { TF_ATTR_BOOL } = backend.binding;
-      const attributes = [
-        { name: "transpose_a", type: TF_ATTR_BOOL, value: transposeA },
-        { name: "transpose_b", type: TF_ATTR_BOOL, value: transposeB },
+      const { binding } = backend;
+      if (binding.recorder !== undefined) {
+        const attributes = [
+          { name: "transpose_a", type: binding.TF_ATTR_BOOL, value: transposeA },
+          { name: "transpose_b", type: binding.TF_ATTR_BOOL, value: transposeB },
+        ];
+        return backend.executeSingleOutput("SearchE1MatMul", attributes, [a, b]);
+      }
+      const [left, right] = backend.getInputTensorIds([a, b]).map((id) => binding.handle(id));
+      const product = native.eager_matmul(
+        left!,
+        right!,
+        Number(transposeA),
+        Number(transposeB),
+        binding.status,
+      );
+      binding.check("MatMul");
+      const shape = [
+        ...a.shape.slice(0, -2),
+        a.shape.at(transposeA ? -1 : -2)!,
+        b.shape.at(transposeB ? -2 : -1)!,
       ];
-      return backend.executeSingleOutput("SearchE1MatMul", attributes, [a, b]);
+      return backend.createOutputTensor({ id: binding.adopt(product), shape, dtype: binding.TF_FLOAT });
     },
   });
 }
