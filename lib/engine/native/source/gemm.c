@@ -8,6 +8,7 @@ enum {
   rows_at_once = 48,           // rows of A (72 KB) stay in the second cache beside all of a small B
   many_rows_at_once = 96,      // the same where B is read from the third cache, so that it is read less often
   small_b = 1 << 16,           // packed numbers of B that stay in the second cache (256 KB)
+  stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
   deep = 192,                  // from here on it pays to fetch ahead
   lines_at_once = 16,          // of the next panel's numbers that are fetched before a tile
 };
@@ -151,28 +152,31 @@ static void fetch(Ahead *ahead, int count) {
   }
 }
 
-// m rows of the columns of the result that belong to a panel, `width` of them. A is read from its strips where it has any.
-static void tiles_of_panel(long m, long width, long depth, Matrix a, const float *strips, const float *panel, float *c,
-                           long pitch, bool add, const float *bias, Ahead *ahead) {
+// m rows and n columns of the result, those of some panels. A is read from its strips where it has any.
+static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *strips, const float *panels, float *c,
+                            long pitch, bool add, const float *bias, Ahead *ahead) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
-  const bool whole = width == panel_width;
-  const float *start = bias;
-  if (bias && !whole) {
-    for (long j = 0; j < width; j++) padded[j] = bias[j];
-    start = padded;
-  }
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
-    float *to = c + i * pitch, *out = whole ? to : edge;
-    const long out_pitch = whole ? pitch : panel_width;
     fetch(ahead, lines_at_once);
-    if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, whole && add, start);
-    else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, whole && add, start);
-    if (whole) continue;
-    for (int r = 0; r < rows; r++) {
-      for (long j = 0; j < width; j++) {
-        const float value = edge[r * panel_width + j];
-        to[r * pitch + j] = add ? to[r * pitch + j] + value : value;
+    for (long j = 0; j < n; j += panel_width) {
+      const long width = least(panel_width, n - j);
+      const bool whole = width == panel_width;
+      const float *panel = panels + j * depth, *start = bias ? bias + j : 0;
+      float *to = c + i * pitch + j, *out = whole ? to : edge;
+      const long out_pitch = whole ? pitch : panel_width;
+      if (start && !whole) {
+        for (long q = 0; q < width; q++) padded[q] = start[q];
+        start = padded;
+      }
+      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, whole && add, start);
+      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, whole && add, start);
+      if (whole) continue;
+      for (int r = 0; r < rows; r++) {
+        for (long q = 0; q < width; q++) {
+          const float value = edge[r * panel_width + q];
+          to[r * pitch + q] = add ? to[r * pitch + q] + value : value;
+        }
       }
     }
   }
@@ -198,21 +202,27 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
         const long mc = least(rows, m - i0);
         const Matrix block = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
         if (packs_a) pack_strips(block, kc, mc, strips);
-        for (long j = 0; j < nc; j += panel_width) {
-          const long width = least(panel_width, nc - j);
-          float *panel = panels + j * kc;
+        // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
+        // the result are written in longer pieces.
+        const long across = panel_width * (kc < deep ? (stretch / panel_width + kc - 1) / kc : 1);
+        for (long j = 0; j < nc; j += across) {
+          const long width = least(across, nc - j);
+          float *these = panels + j * kc;
           Ahead ahead = {};
-          // A panel is packed when it is first needed, and read for the next one while the tiles of this one compute.
+          // Panels are packed when they are first needed; a deep one's successor is fetched while its tiles compute.
           if (i0 == 0) {
             const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
+            for (long q = 0; q < width; q += panel_width) {
+              const Matrix part = {from.data + q * b.column, b.row, b.column};
+              pack_panel(part, kc, least(panel_width, width - q), these + q * kc);
+            }
             const Matrix next = {from.data + width * b.column, b.row, b.column};
-            pack_panel(from, kc, width, panel);
             const long next_width = least(panel_width, nc - j - width);
             if (kc >= deep && next_width > 0) ahead = ahead_of(next, kc, next_width);
           }
           const bool first = k0 == 0;
-          tiles_of_panel(mc, width, kc, block, strips, panel, c + i0 * pitch + j0 + j, pitch, add || !first,
-                         bias && first ? bias + j0 + j : 0, &ahead);
+          tiles_of_panels(mc, width, kc, block, strips, these, c + i0 * pitch + j0 + j, pitch, add || !first,
+                          bias && first ? bias + j0 + j : 0, &ahead);
         }
       }
     }
