@@ -1,5 +1,5 @@
 /** The kernels in machine code beside compositions of tfjs's own operations, values and gradients. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { adamwStep } from "../../learn/adamw.ts";
 import { batchTensors, mayLieEndToEnd, packBatch, type PackedBatch } from "../../learn/batch.ts";
@@ -178,8 +178,20 @@ test("tf.matMul() leaves broadcast and integer products to TensorFlow", async ()
   assertEquals([...await integers.data()], [6]);
 });
 
+test("tf.matMul() gives the same bits in a compiled step, after an operation that failed too", async () => {
+  const [a, b] = [numbers([2, 40, 300], "a"), numbers([2, 70, 300], "b")];
+  const engine = await openEngine({ engine: "tensorflow" });
+  const step = engine.compile("product", (a, b) => [tf.matMul(a!, b!, false, true)]);
+  const [expected] = step(a, b);
+  step.dispose();
+  assertThrows(() => tf.gather(a, tf.tensor1d([5], "int32")));
+  const product = tf.matMul(a, b, false, true);
+  assertEquals([product.shape, product.dtype], [[2, 40, 70], "float32"]);
+  assertEquals(await product.data(), await expected!.data());
+});
+
 test("kernels give the same bits on one thread and on three", async () => {
-  const [a, b] = [numbers([300, 260], "a"), numbers([260, 500], "b")];
+  const [a, b, tall] = [numbers([300, 260], "a"), numbers([260, 500], "b"), numbers([900, 260], "tall")];
   const qkv = numbers([4 * 60, 3 * 32], "qkv");
   const rotation = [numbers([60, 8], "cos"), numbers([60, 8], "sin")] as const;
   const tokens = tf.tensor2d(
@@ -193,6 +205,7 @@ test("kernels give the same bits on one thread and on three", async () => {
     const values = [
       tf.matMul(a, b),
       tf.matMul(b, a, true, true),
+      tf.matMul(tall, a, false, true),
       fusedAttention(qkv, rotation, tokens, [2, 2]),
     ];
     results.push(await Promise.all(values.map((value) => value.data())));
