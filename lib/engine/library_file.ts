@@ -10,17 +10,17 @@ const elfMachines: Readonly<Record<number, string>> = { 0x3e: "x86_64", 0xb7: "a
 const machMachines: Readonly<Record<number, string>> = { 0x01000007: "x86_64", 0x0100000c: "aarch64" };
 
 /** Why the file at `path` cannot be a library for this machine, or undefined when nothing speaks against it. */
-export async function libraryComplaint(
+export function libraryComplaint(
   path: string,
   machine: { os: string; arch: string } = Deno.build,
-): Promise<string | undefined> {
+): string | undefined {
   const bytes = new Uint8Array(4096);
   let length: number;
   let size: number;
   try {
-    using file = await Deno.open(path);
-    length = await file.read(bytes) ?? 0;
-    size = (await file.stat()).size;
+    using file = Deno.openSync(path);
+    length = file.readSync(bytes) ?? 0;
+    size = file.statSync().size;
   } catch (error) {
     return error instanceof Deno.errors.NotFound ? "there is no such file" : (error as Error).message;
   }

@@ -50,7 +50,7 @@ export async function loadLibrary({ path, place }: FoundLibrary): Promise<Loaded
   const fix = place === "SEARCH_E1_LIBTENSORFLOW"
     ? "point SEARCH_E1_LIBTENSORFLOW at another, or unset it"
     : "run `deno task setup --force`";
-  const complaint = await libraryComplaint(path);
+  const complaint = libraryComplaint(path);
   if (complaint !== undefined) throw fail(`${complaint}; ${fix}`);
   const real = await Deno.realPath(path);
   let library: Libtensorflow;

@@ -248,3 +248,11 @@ test("a kernel refuses what does not fit, with its reason", async () => {
     "a target is not in the vocabulary",
   );
 });
+
+test("tf.matMul() of more than memory holds says so, and leaves nothing behind", () => {
+  const [column, row] = [tf.ones([2 ** 20, 1]), tf.ones([1, 2 ** 20])]; // 4 TiB: above the limit of TensorFlow's pool
+  const before = tf.memory().numTensors;
+  assertThrows(() => tf.matMul(column, row), Error, "MatMul failed: out of memory for the result");
+  assertEquals(tf.memory().numTensors, before);
+  return Promise.resolve();
+});

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { libraryComplaint } from "../library_file.ts";
 
 /** Names and signatures for `Deno.dlopen`; source/exports.c, source/decoder.h and source/tensorflow_ops.c say what they do. */
 const symbols = {
@@ -68,7 +69,10 @@ function load(): Loaded {
   }
   try {
     if (Deno.env.get("SEARCH_E1_NATIVE") === "off") return { missing: "SEARCH_E1_NATIVE is off" };
-    const { symbols: library } = Deno.dlopen(new URL(nativeFile, import.meta.url), symbols);
+    const path = new URL(nativeFile, import.meta.url).pathname;
+    const complaint = libraryComplaint(path);
+    if (complaint !== undefined) return { missing: `${nativeFile} cannot be loaded: ${complaint}` };
+    const { symbols: library } = Deno.dlopen(path, symbols);
     return library.native_supported() === 0 ? { missing: "the processor has no AVX2" } : { library };
   } catch (error) {
     return { missing: `${nativeFile} cannot be loaded: ${(error as Error).message.split("\n")[0]}` };

@@ -9,7 +9,8 @@
 
 typedef void *Handle;  // TF_Status, TF_Tensor, TF_OpKernelContext and so on
 
-enum { tf_float = 1, tf_int32 = 3, tf_ok = 0, tf_invalid_argument = 3, most_dims = 8 };
+enum { tf_float = 1, tf_int32 = 3, most_dims = 8 };
+enum { tf_ok = 0, tf_invalid_argument = 3, tf_resource_exhausted = 8 };
 
 // Every function that is called, with its type.
 #define FUNCTIONS(X)                                                                                \
@@ -84,7 +85,12 @@ typedef struct {
 static float *output(Call *call, int index, int dims, const int64_t *dim) {
   int64_t size = 4;
   for (int i = 0; i < dims; i++) size *= dim[i];
-  if (!call->context) return tf.TensorData(call->made = tf.AllocateTensor(tf_float, dim, dims, (size_t)size));
+  if (!call->context) {
+    call->made = tf.AllocateTensor(tf_float, dim, dims, (size_t)size);
+    float *data = tf.TensorData(call->made);
+    if (!data && size > 0) tf.SetStatus(call->status, tf_resource_exhausted, "out of memory for the result");
+    return data;
+  }
   Handle made = tf.AllocateOutput(call->context, index, tf_float, dim, dims, (size_t)size, call->status);
   if (tf.GetCode(call->status) != 0) return 0;
   float *data = tf.TensorData(made);
@@ -382,10 +388,8 @@ EXPORT Handle eager_matmul(Handle a, Handle b, int transpose_a, int transpose_b,
     compute_matmul(&call);
     kernel_ends();
   }
-  if (call.made) {
-    result = tfe.NewTensorHandle(call.made, status);
-    tf.DeleteTensor(call.made);
-  }
+  if (tf.GetCode(status) == 0) result = tfe.NewTensorHandle(call.made, status);
+  if (call.made) tf.DeleteTensor(call.made);
   for (int i = 0; i < 2; i++) if (tensors[i]) tf.DeleteTensor(tensors[i]);
   return result;
 }
