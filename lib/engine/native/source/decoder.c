@@ -19,6 +19,9 @@ typedef struct {
 struct Decoder {
   DecoderShape shape;
   float epsilon;
+  // Rows that are drawn for together, step after step: few, so that their keys and values stay in the cache meanwhile, or
+  // many where weights come from memory each time.
+  long together;
   float *embedding, *cos, *sin;
   // For each slot, block and key-value head: keys as [positions / 8][Dh][8], then values as [positions][Dh]. What was not
   // written yet may be read, and is not used.
@@ -27,7 +30,11 @@ struct Decoder {
   Block blocks[];
 };
 
-enum { items_at_once = 96 };
+enum {
+  items_at_once = 96,
+  few_rows = 12,           // that are drawn for together where all weights stay in the third cache,
+  few_weights = 16 << 20,  // as so many bytes of them do
+};
 
 static long room(const DecoderShape *s) { return round_up(s->positions, 8); }
 
@@ -60,6 +67,8 @@ Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *emb
   if (!d) return 0;
   d->shape = *shape;
   d->epsilon = epsilon;
+  const long block = (2L * shape->D + 2 * shape->K * shape->Dh) * shape->D + 3L * shape->F * shape->D;
+  d->together = 4 * (shape->L * block + (long)shape->V * shape->D) > few_weights ? items_at_once : few_rows;
   d->embedding = copied(embedding, (long)shape->V * shape->D);
   d->cos = copied(cos, (long)shape->positions * shape->Dh / 2);
   d->sin = copied(sin, (long)shape->positions * shape->Dh / 2);
@@ -180,25 +189,50 @@ static void rotate_and_store(const Decoder *d, const DecoderItem *item, long lay
 }
 
 // scores[c] = q · key c, 8 · count of them.
-INLINE void score_blocks(const int count, const float *q, const float *keys, long Dh, float *scores) {
-  f8 sums[4];
+INLINE void score_blocks(const int count, const float *q, const float *keys, long Dh, float *scores,
+                         const float *ahead) {
+  f8 sums[8];
   for (int i = 0; i < count; i++) sums[i] = all8(0);
   for (long d = 0; d < Dh; d++) {
     const f8 x = all8(q[d]);
+#pragma unroll
+    for (int i = 0; i < count; i += 2) __builtin_prefetch(ahead + 8 * (count * d + i));
 #pragma unroll
     for (int i = 0; i < count; i++) sums[i] += x * load8(keys + i * 8 * Dh + 8 * d);
   }
   for (int i = 0; i < count; i++) store8(scores + 8 * i, sums[i]);
 }
 
+// The same for any count: eight blocks at a time, so that the sums need not wait for each other.
+static void score_all(long blocks, const float *q, const float *keys, long Dh, float *scores, const float *ahead) {
+  for (; blocks > 8; blocks -= 8, keys += 64 * Dh, scores += 64, ahead += 64 * Dh) {
+    score_blocks(8, q, keys, Dh, scores, ahead);
+  }
+  switch (blocks) {
+    case 8: score_blocks(8, q, keys, Dh, scores, ahead); break;
+    case 7: score_blocks(7, q, keys, Dh, scores, ahead); break;
+    case 6: score_blocks(6, q, keys, Dh, scores, ahead); break;
+    case 5: score_blocks(5, q, keys, Dh, scores, ahead); break;
+    case 4: score_blocks(4, q, keys, Dh, scores, ahead); break;
+    case 3: score_blocks(3, q, keys, Dh, scores, ahead); break;
+    case 2: score_blocks(2, q, keys, Dh, scores, ahead); break;
+    default: score_blocks(1, q, keys, Dh, scores, ahead); break;
+  }
+}
+
 // to[wide] = Σ_c weights[c] · values[c][wide] · factor, for `wide` numbers of Dh, a multiple of 8 up to 32.
 INLINE void sum_values(const int wide, const float *weights, long count, const float *values, long Dh, float factor,
-                       float *to) {
+                       float *to, const float *ahead) {
   f8 sums[2][4];
   for (int i = 0; i < wide / 8; i++) sums[0][i] = sums[1][i] = all8(0);
   long c = 0;
   for (; c + 2 <= count; c += 2) {
     const f8 w = all8(weights[c]), u = all8(weights[c + 1]);
+#pragma unroll
+    for (int i = 0; i < wide; i += 16) {
+      __builtin_prefetch(ahead + c * Dh + i);
+      __builtin_prefetch(ahead + (c + 1) * Dh + i);
+    }
 #pragma unroll
     for (int i = 0; i < wide / 8; i++) {
       sums[0][i] += w * load8(values + c * Dh + 8 * i);
@@ -212,32 +246,34 @@ INLINE void sum_values(const int wide, const float *weights, long count, const f
 }
 
 // Attention of one item to all positions of its slot up to its own; queries are scaled already.
-static void attend(const Decoder *d, const DecoderItem *item, long layer, const float *qkv, float *scores, float *out) {
+// What is read next, from this item or the one behind it, is fetched meanwhile.
+static void attend(const Decoder *d, const DecoderItem *item, const DecoderItem *behind, long layer, const float *qkv,
+                   float *scores, float *out) {
   const DecoderShape *s = &d->shape;
   const long count = item->position + 1, Dh = s->Dh;
   for (long head = 0; head < s->H; head++) {
     const float *keys = keys_of(d, item->slot, layer, head / (s->H / s->K)), *q = qkv + head * Dh;
-    long c = 0;
-    for (; c + 24 < count; c += 32) score_blocks(4, q, keys + c * Dh, Dh, scores + c);
-    for (; c < count; c += 8) score_blocks(1, q, keys + c * Dh, Dh, scores + c);
+    const float *values = keys + room(s) * Dh;
+    score_all((count + 7) / 8, q, keys, Dh, scores, values);
     f8 top = all8(-__builtin_inff());
-    for (c = 0; c < count; c += 8) top = max8(top, load_first(scores + c, count - c, -__builtin_inff()));
+    for (long c = 0; c < count; c += 8) top = max8(top, load_first(scores + c, count - c, -__builtin_inff()));
     const f8 highest = all8(highest_of(top));
     f8 total = all8(0);
-    for (c = 0; c < count; c += 8) {
+    for (long c = 0; c < count; c += 8) {
       const f8 e = exp8(load_first(scores + c, count - c, -__builtin_inff()) - highest);
       store8(scores + c, e);
       total += e;
     }
     const float factor = 1 / sum_of(total);
-    const float *values = keys + room(s) * Dh;
+    const float *ahead = head + 1 < s->H ? keys_of(d, item->slot, layer, (head + 1) / (s->H / s->K))
+                                         : keys_of(d, behind->slot, layer, 0);
     float *to = out + head * Dh;
     long i = 0;
-    for (; i + 32 <= Dh; i += 32) sum_values(32, scores, count, values + i, Dh, factor, to + i);
-    for (; i + 8 <= Dh; i += 8) sum_values(8, scores, count, values + i, Dh, factor, to + i);
+    for (; i + 32 <= Dh; i += 32) sum_values(32, scores, count, values + i, Dh, factor, to + i, ahead + i);
+    for (; i + 8 <= Dh; i += 8) sum_values(8, scores, count, values + i, Dh, factor, to + i, ahead + i);
     for (; i < Dh; i++) {
       float sum = 0;
-      for (c = 0; c < count; c++) sum += scores[c] * values[c * Dh + i];
+      for (long c = 0; c < count; c++) sum += scores[c] * values[c * Dh + i];
       to[i] = sum * factor;
     }
   }
@@ -325,7 +361,8 @@ static void step_alone(const Decoder *d, const DecoderItem *items, long count, c
     product(&block->qkv, count, inner, wide, qkv_width, false);
     for (long i = 0; i < count; i++) rotate_and_store(d, items + i, l, wide + i * qkv_width);
     for (long i = 0; i < count; i++) {
-      attend(d, items + i, l, wide + i * qkv_width, scores, inner + i * attended_width);
+      const DecoderItem *behind = items + least(i + 1, count - 1);
+      attend(d, items + i, behind, l, wide + i * qkv_width, scores, inner + i * attended_width);
     }
     product(&block->output, count, inner, x, pitch, true);
     normalise(count, D, x, pitch, d->epsilon, inner);
@@ -371,29 +408,30 @@ static void step_all(const Decoder *d, const DecoderItem *items, long count, Wis
   }
 }
 
-// Rows that are drawn for together, step after step, so that their keys and values stay in the cache meanwhile.
-enum { rows_together = 24 };
-
 typedef struct {
   const Decoder *decoder;
   const DecoderItem *items;
-  long count, parts;
+  long count, rows, parts;
   float scale;
   float *p;
   const DecoderDraw *draw;
 } Step;
 
-// The first item of a part: none of a slot's items are in another part.
-static long first_of(const Step *step, long part) {
-  long at = part * step->count / step->parts;
-  while (at > 0 && at < step->count && step->items[at].slot == step->items[at - 1].slot) at++;
-  return at;
-}
-
 static long wanted_in(const DecoderItem *items, long count) {
   long wanted = 0;
   for (long i = 0; i < count; i++) wanted += items[i].wanted != 0;
   return wanted;
+}
+
+// The first item of a part: none of a slot's items are in another part, and a row that is drawn for goes through the model
+// as often as tokens are drawn.
+static long first_of(const Step *step, long part) {
+  const long more = step->draw ? step->draw->steps - 1 : 0;
+  const long start = part * (step->count + more * step->rows) / step->parts;
+  long at = 0;
+  for (long work = 0; at < step->count && work < start; at++) work += 1 + (step->items[at].wanted ? more : 0);
+  while (at > 0 && at < step->count && step->items[at].slot == step->items[at - 1].slot) at++;
+  return at;
 }
 
 static void step_part(void *context, long part) {
@@ -406,10 +444,10 @@ static void step_part(void *context, long part) {
 // Draws for `rows` rows, the first of which has the number `first`, until fewer than half of them go on.
 static void draw_together(const Step *step, const DecoderItem *items, long count, long first, long rows) {
   const DecoderDraw *draw = step->draw;
-  double uniforms[rows_together];
-  int32_t tokens[rows_together], who[rows_together];
-  float p[rows_together];
-  DecoderItem next[rows_together];
+  double uniforms[items_at_once];
+  int32_t tokens[items_at_once], who[items_at_once];
+  float p[items_at_once];
+  DecoderItem next[items_at_once];
   long live = 0;
   for (long i = 0; i < count; i++) {
     if (!items[i].wanted) continue;
@@ -440,7 +478,7 @@ static void draw_part(void *context, long part) {
   const long end = first_of(step, part + 1);
   long from = first_of(step, part), first = wanted_in(step->items, from);
   const long rows = wanted_in(step->items + from, end - from);
-  const long groups = (rows + rows_together - 1) / rows_together;
+  const long together = step->decoder->together, groups = (rows + together - 1) / together;
   for (long group = 0; group < groups; group++) {
     const long share = (group + 1) * rows / groups - group * rows / groups;
     long count = 0;
@@ -455,9 +493,10 @@ static void run(const Decoder *d, const DecoderItem *items, int count, float sca
   kernel_begins();
   const long threads = idle_threads();
   // Where several tokens a row are drawn a part takes long, and more parts than threads are shared more evenly.
-  const long groups = draw && draw->steps > 1 ? (count / threads + rows_together - 1) / rows_together : 1;
+  const long rows = wanted_in(items, count);
+  const long groups = draw && draw->steps > 1 ? (rows / threads + d->together - 1) / d->together : 1;
   const long parts = least(count, threads * (groups > 0 ? groups : 1));
-  Step step = {d, items, count, parts, scale, p, draw};
+  Step step = {d, items, count, rows, parts, scale, p, draw};
   in_parallel(draw ? draw_part : step_part, &step, parts);
   kernel_ends();
 }
