@@ -129,18 +129,24 @@ for (const engineName of engines) {
 for (const engineName of engines) {
   Deno.test(`generate() on ${engineName} draws the same on one thread and on three, with rows that enter as others leave`, async () => {
     const policy = livelyPolicy({});
-    const contexts = Array.from({ length: 23 }, (_, row) => tokensOf(row % 20, 2 + (row % 20)));
-    const results = [];
-    for (const [threads, maxBatch] of [[1, 64], [3, 5]] as const) {
-      const engine = await openWithThreads(engineName, threads);
-      const options = { maxNewTokens: 20, temperature: 1, stopStrings: ["Q"], maxBatch };
-      results.push(
-        await generate(policy, contexts, { ...options, random: (row) => randomStream("row", row) }),
+    // With contexts that are equal, and with more different ones than a thread draws for at a time.
+    for (const [count, different] of [[23, 20], [31, 31]] as const) {
+      const contexts = Array.from(
+        { length: count },
+        (_, row) => tokensOf(row % different, 2 + row % different),
       );
-      engine.close();
+      const results = [];
+      for (const [threads, maxBatch] of [[1, 64], [3, 5]] as const) {
+        const engine = await openWithThreads(engineName, threads);
+        const options = { maxNewTokens: 20, temperature: 1, stopStrings: ["Q"], maxBatch };
+        results.push(
+          await generate(policy, contexts, { ...options, random: (row) => randomStream("row", row) }),
+        );
+        engine.close();
+      }
+      assert(new Set(results[0]!.map(({ tokens }) => tokens.length)).size > 3);
+      assertEquals(results[1], results[0]);
     }
-    assert(new Set(results[0]!.map(({ tokens }) => tokens.length)).size > 3);
-    assertEquals(results[1], results[0]);
     tf.dispose(policy.weights);
   });
 }
