@@ -11,7 +11,7 @@ const machMachines: Readonly<Record<number, string>> = { 0x01000007: "x86_64", 0
 
 /** Why the file at `path` cannot be a library for this machine, or undefined when nothing speaks against it. */
 export function libraryComplaint(
-  path: string,
+  path: string | URL,
   machine: { os: string; arch: string } = Deno.build,
 ): string | undefined {
   const bytes = new Uint8Array(4096);

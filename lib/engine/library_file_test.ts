@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { libraryComplaint } from "./library_file.ts";
 
 /** The first bytes of a 64-bit ELF library with one segment that ends at `end`. */
@@ -57,4 +57,14 @@ for (const [name, bytes, machine, expected] of cases) {
 
 Deno.test("libraryComplaint() names a file that is not there", () => {
   assertEquals(libraryComplaint("/nowhere/lib.so", linux), "there is no such file");
+});
+
+Deno.test("libraryComplaint() takes the URL of a file in a folder with a space", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "a folder " });
+  const file = new URL(`file://${folder}/lib.so`);
+  assertEquals(libraryComplaint(file, linux), "there is no such file");
+  await Deno.writeFile(file, new Uint8Array(3));
+  assertEquals(libraryComplaint(file, linux), libraryComplaint(`${folder}/lib.so`, linux));
+  assert(libraryComplaint(file, linux) !== "there is no such file");
+  await Deno.remove(folder, { recursive: true });
 });

@@ -69,10 +69,10 @@ function load(): Loaded {
   }
   try {
     if (Deno.env.get("SEARCH_E1_NATIVE") === "off") return { missing: "SEARCH_E1_NATIVE is off" };
-    const path = new URL(nativeFile, import.meta.url).pathname;
-    const complaint = libraryComplaint(path);
+    const file = new URL(nativeFile, import.meta.url);
+    const complaint = libraryComplaint(file);
     if (complaint !== undefined) return { missing: `${nativeFile} cannot be loaded: ${complaint}` };
-    const { symbols: library } = Deno.dlopen(path, symbols);
+    const { symbols: library } = Deno.dlopen(file, symbols);
     return library.native_supported() === 0 ? { missing: "the processor has no AVX2" } : { library };
   } catch (error) {
     return { missing: `${nativeFile} cannot be loaded: ${(error as Error).message.split("\n")[0]}` };
