@@ -4,6 +4,9 @@ import { buildKernels, moduleNames } from "../lib/engine/wasm_kernels/build.ts";
 
 for (const name of moduleNames) {
   const bytes = await buildKernels(name);
-  await writeWhole(new URL(`../lib/engine/wasm_kernels/${name}`, import.meta.url).pathname, bytes);
+  await writeWhole(
+    decodeURIComponent(new URL(`../lib/engine/wasm_kernels/${name}`, import.meta.url).pathname),
+    bytes,
+  );
   console.log(`lib/engine/wasm_kernels/${name}: ${bytes.length} bytes`);
 }

@@ -10,7 +10,7 @@ import { openRunData } from "../lib/run/run_data.ts";
 import { pythonWith } from "./python.ts";
 import { runHere } from "./small_world.ts";
 
-const script = new URL("fixtures/check_checkpoint.py", import.meta.url).pathname;
+const script = decodeURIComponent(new URL("fixtures/check_checkpoint.py", import.meta.url).pathname);
 
 Deno.test("every preset with a fresh model writes folders that transformers reads without a tokenizer of its own", async () => {
   for (const preset of ["tiny", "smoke", "demo"]) {

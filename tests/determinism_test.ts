@@ -7,7 +7,7 @@ import { onEngines } from "./engines.ts";
 import { sampledRollouts, type Tokens } from "./sampled_rollouts.ts";
 import { withWarmPolicy } from "./small_world.ts";
 
-const script = new URL("rollout_tokens.ts", import.meta.url).pathname;
+const script = decodeURIComponent(new URL("rollout_tokens.ts", import.meta.url).pathname);
 
 /** Share of the tokens that are the same at the same place. */
 function agreement(actual: Tokens, expected: Tokens): number {

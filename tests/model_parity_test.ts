@@ -14,7 +14,7 @@ import { loadTokenizer } from "../lib/model/tokenizer.ts";
 import { onEngines } from "./engines.ts";
 import fixture from "./fixtures/model.json" with { type: "json" };
 
-const folder = new URL("fixtures/models/", import.meta.url).pathname;
+const folder = decodeURIComponent(new URL("fixtures/models/", import.meta.url).pathname);
 const sequences = fixture.rows.map((tokens) => ({ tokens, mask: tokens.map((_, t) => t === 0 ? 0 : 1) }));
 
 function unpack(text: string): Float32Array {

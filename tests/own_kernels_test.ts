@@ -25,7 +25,7 @@ for (
   }, async () => {
     const { stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["task", "doctor"],
-      cwd: new URL("../", import.meta.url).pathname,
+      cwd: decodeURIComponent(new URL("../", import.meta.url).pathname),
       env: { NO_COLOR: "1", SEARCH_E1_NATIVE: setting },
       stdin: "null",
       stderr: "null",

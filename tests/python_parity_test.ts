@@ -12,7 +12,7 @@ import { tinyConfig } from "./tiny_policy.ts";
 
 const rows = [[5, 9, 3, 17, 20, 8, 2, 11], [4, 22, 6]];
 const text = "<search>Osaka Japan</search>";
-const script = new URL("fixtures/check_folders.py", import.meta.url).pathname;
+const script = decodeURIComponent(new URL("fixtures/check_folders.py", import.meta.url).pathname);
 
 const configs: Record<string, Partial<ModelConfig>> = {
   "qwen2, tied": { rope_theta: 1e6 },

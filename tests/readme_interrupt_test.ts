@@ -3,7 +3,7 @@ import { checkpointNames } from "../lib/run/checkpoint.ts";
 import { lockRunFolder } from "../lib/run/run_folder.ts";
 import { processEnd } from "./task_process.ts";
 
-const root = new URL("../", import.meta.url).pathname;
+const root = decodeURIComponent(new URL("../", import.meta.url).pathname);
 
 /** Whether npx is there; without it the README's command cannot be typed. */
 async function npxIsThere(): Promise<boolean> {

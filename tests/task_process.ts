@@ -1,6 +1,6 @@
 /** Runs `deno task NAME` as people do, for tests of whole runs. */
 
-const root = new URL("../", import.meta.url).pathname;
+const root = decodeURIComponent(new URL("../", import.meta.url).pathname);
 
 /** How a task ended. */
 export interface Ended {

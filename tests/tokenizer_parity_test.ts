@@ -50,7 +50,7 @@ Deno.test("buildWordTokenizer() is read by transformers as by @huggingface/token
     for (const [name, content] of Object.entries(files)) {
       await Deno.writeTextFile(`${folder}/${name}`, content);
     }
-    const script = new URL("fixtures/check_tokenizer.py", import.meta.url).pathname;
+    const script = decodeURIComponent(new URL("fixtures/check_tokenizer.py", import.meta.url).pathname);
     const child = new Deno.Command(python, {
       args: [script, folder],
       env: { HF_HUB_OFFLINE: "1", TRANSFORMERS_VERBOSITY: "error" },

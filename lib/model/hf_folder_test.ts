@@ -8,7 +8,7 @@ import { configJson, parseConfig } from "./hf_config.ts";
 import { loadPolicy, savePolicy } from "./hf_folder.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
-const fixtures = new URL("../../tests/fixtures/models/", import.meta.url).pathname;
+const fixtures = decodeURIComponent(new URL("../../tests/fixtures/models/", import.meta.url).pathname);
 
 /** A copy of a fixture's folder, without those below it. */
 async function copied(name: string): Promise<string> {

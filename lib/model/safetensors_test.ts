@@ -4,7 +4,9 @@ import fixture from "../../tests/fixtures/model.json" with { type: "json" };
 import { InputError } from "../base/input_error.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
-const everyType = new URL("../../tests/fixtures/every_type.safetensors", import.meta.url).pathname;
+const everyType = decodeURIComponent(
+  new URL("../../tests/fixtures/every_type.safetensors", import.meta.url).pathname,
+);
 
 Deno.test("readSafetensors() reads every type as the Python package wrote it", async () => {
   const { tensors, metadata } = await readSafetensors(everyType);

@@ -69,7 +69,7 @@ Deno.test("configToToml() reads back to the same settings", () => {
 
 Deno.test("loadConfig() loads every preset, and each opens with what it shows and the command", async () => {
   for await (const { name } of Deno.readDir(presets)) {
-    const path = new URL(name, presets).pathname;
+    const path = decodeURIComponent(new URL(name, presets).pathname);
     const config = await loadConfig(path);
     assertEquals(parseConfig(configToToml(config), name), config);
     const opening = (await Deno.readTextFile(path)).split("\n\n")[0]!;

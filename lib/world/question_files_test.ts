@@ -55,7 +55,9 @@ Deno.test("readQuestions() reads Search-R1's rows; the group is (data_source, sp
 });
 
 Deno.test("readQuestions() reads Search-R1's rows from parquet", async () => {
-  const path = new URL("../../tests/fixtures/search_r1_rows.parquet", import.meta.url).pathname;
+  const path = decodeURIComponent(
+    new URL("../../tests/fixtures/search_r1_rows.parquet", import.meta.url).pathname,
+  );
   const questions = await readQuestions(path);
   assertEquals(questions.map(({ id, question, answers }) => ({ id, question, answers })), [
     {

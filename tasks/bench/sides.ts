@@ -7,7 +7,7 @@ import { type BenchRow, benchRow, interleaved } from "./measure.ts";
 import { waitForQuiet } from "./quiet.ts";
 import { Worker } from "./worker.ts";
 
-const here = new URL(".", import.meta.url).pathname;
+const here = decodeURIComponent(new URL(".", import.meta.url).pathname);
 const requirements = `${here}requirements.txt`;
 
 /** Where and with whom jobs are measured. */
