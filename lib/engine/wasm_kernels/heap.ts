@@ -2,7 +2,7 @@ import type * as tf from "@tensorflow/tfjs";
 
 /** What the kernels use of tfjs's wasm backend: its heap, its allocator, its table of tensors. */
 export interface WasmBackend extends tf.KernelBackend {
-  wasm: { asm: { memory: WebAssembly.Memory }; _malloc(bytes: number): number };
+  wasm: { asm: { memory: WebAssembly.Memory }; _malloc(bytes: number): number; _free(at: number): void };
   dataIdMap: { get(dataId: object): { memoryOffset: number } };
   makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
   typedArrayFromHeap(tensor: tf.TensorInfo): Float32Array | Int32Array | Uint8Array;
@@ -35,6 +35,9 @@ export interface HeapKernels {
   scratch: number;
 }
 
+/** Bytes. tfjs's allocator knows multiples of 8 only. */
+const cacheLine = 64;
+
 const instances = new WeakMap<tf.KernelBackend, HeapKernels>();
 
 /** Instantiates kernels.wasm on the heap of tfjs's wasm backend, once a backend. */
@@ -43,22 +46,33 @@ export async function loadKernels(backend: WasmBackend): Promise<void> {
   const bytes = await Deno.readFile(new URL("./kernels.wasm", import.meta.url));
   const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: backend.wasm.asm.memory } });
   const kernels = instance.exports as unknown as WasmKernels;
-  instances.set(backend, { kernels, scratch: backend.wasm._malloc(kernels.scratchBytes()) >>> 0 });
-  // Afterwards: the first call puts the export in the place of Emscripten's stub.
-  refuseFailedAllocations(backend);
+  alignAllocations(backend.wasm);
+  instances.set(backend, { kernels, scratch: backend.wasm._malloc(kernels.scratchBytes()) });
 }
 
-/** tfjs writes to whatever address its allocator returns, also to the 0 that says that the heap is full. */
-function refuseFailedAllocations(backend: WasmBackend): void {
-  const allocate = backend.wasm._malloc;
-  backend.wasm._malloc = (bytes) => {
-    const at = bytes < 2 ** 32 ? allocate(bytes) : 0;
-    if (at === 0 && bytes > 0) {
+/**
+ * Gives out addresses that are multiples of `cacheLine`, where vectors lie in one line of the cache each, and refuses what the
+ * heap cannot hold: tfjs writes to whatever address its allocator returns, also to the 0 that says that it is full.
+ */
+function alignAllocations(wasm: WasmBackend["wasm"]): void {
+  wasm._free(wasm._malloc(1)); // the first calls put the exports in the place of Emscripten's stubs
+  const allocate = wasm._malloc, free = wasm._free;
+  const given = new Map<number, number>();
+  wasm._malloc = (bytes) => {
+    const space = bytes < 2 ** 32 - cacheLine ? allocate(bytes + cacheLine) >>> 0 : 0;
+    if (space === 0) {
       throw new Error(
         `Cannot allocate ${bytes} bytes: the wasm heap holds 4 GB at most, use smaller batches or engine "tensorflow"`,
       );
     }
+    const at = Math.ceil(space / cacheLine) * cacheLine;
+    given.set(at, space);
     return at;
+  };
+  // What kernels of tfjs's own allocated is not in the table, nor is what was given out before this.
+  wasm._free = (at) => {
+    free(given.get(at) ?? at);
+    given.delete(at);
   };
 }
 

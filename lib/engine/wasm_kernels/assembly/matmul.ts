@@ -78,7 +78,9 @@ function product(
     const nc = min(NC, n - j0);
     for (let k0 = 0; k0 < k; k0 += KC) {
       const kc = min(KC, k - k0);
-      for (let j = 0; j < nc; j += 8) {
+      const inPieces = bCol == 1 ? nc & -8 : 0;
+      packPanels(b + ((<usize> k0 * bRow + <usize> j0) << 2), packedB, kc, inPieces, <usize> bRow << 2);
+      for (let j = inPieces; j < nc; j += 8) {
         const from = b + ((<usize> k0 * bRow + <usize> (j0 + j) * bCol) << 2);
         const to = packedB + ((<usize> j * kc) << 2);
         packFour(from, to, 32, kc, bCol, bRow, min(4, nc - j));
@@ -133,6 +135,24 @@ function wholeTiles(
 ): void {
   const zero = f32x4.splat(0);
   tiles(count, a, 0, b, bNext, c, 32, pitch, depth, zero, zero, add, STEP);
+}
+
+/**
+ * Packs columns of B, a multiple of 8, whose rows lie in one piece, `next` bytes apart: row after row, so that B is read as it
+ * lies in memory, where down a panel each number would be of another line of the cache.
+ */
+function packPanels(b: usize, to: usize, depth: i32, columns: i32, next: usize): void {
+  const panel = <usize> depth << 5, bytes = <usize> columns << 2;
+  for (let d = 0; d < depth; d++) {
+    let at = to;
+    for (let from = b, end = b + bytes; from < end; from += 32) {
+      v128.store(at, v128.load(from));
+      v128.store(at, v128.load(from, 16), 16);
+      at += panel;
+    }
+    b += next;
+    to += 32;
+  }
 }
 
 /**
