@@ -2,14 +2,16 @@
 #include "threads.h"
 
 enum {
-  depth_at_once = 384,         // a panel of B (24 KB) stays in the first cache
+  depth_at_once = 512,         // a panel of B (32 KB) comes from the second cache, but ends in a sum and a jump less often
   packed_depth_at_once = 256,  // the same beside a packed strip of A
-  columns_at_once = 1024,      // packed columns of B (1.5 MB)
-  rows_at_once = 48,           // rows of A (72 KB) stay in the second cache beside all of a small B
+  columns_at_once = 1024,      // packed columns of B (2 MB)
+  rows_at_once = 48,           // rows of A (96 KB) stay in the second cache beside all of a small B
   many_rows_at_once = 96,      // the same where B is read from the third cache, so that it is read less often
   small_b = 1 << 16,           // packed numbers of B that stay in the second cache (256 KB)
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
   deep = 192,                  // from here on it pays to fetch ahead
+  very_deep = 385,             // from here on a panel fills the first cache, and packed B should stay in the second
+  small_a = 1 << 20,           // numbers of A that stay in the third cache, so that they may be read more often (4 MB)
   lines_at_once = 16,          // of the next panel's numbers that are fetched before a tile
 };
 
@@ -190,12 +192,14 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const bool packs_a = a.column != 1;
   const long most = packs_a ? packed_depth_at_once : depth_at_once;
   const long steps = (k + most - 1) / most, deepest = (k + steps - 1) / steps;
-  const long columns = least(round_up(n, panel_width), columns_at_once);
+  const bool few = !packs_a && deepest >= very_deep && m * k <= small_a;
+  const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
+  const long columns = least(round_up(n, panel_width), fit);
   const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
   float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest + 8 : 0)));
   float *strips = packs_a ? panels + columns * deepest : 0;
-  for (long j0 = 0; j0 < n; j0 += columns_at_once) {
-    const long nc = least(columns_at_once, n - j0);
+  for (long j0 = 0; j0 < n; j0 += columns) {
+    const long nc = least(columns, n - j0);
     for (long k0 = 0; k0 < k; k0 += deepest) {
       const long kc = least(deepest, k - k0);
       for (long i0 = 0; i0 < m; i0 += rows) {
