@@ -188,6 +188,33 @@ for (const engineName of engines) {
 }
 
 for (const engineName of engines) {
+  Deno.test(`HostDecoder on ${engineName} is not touched by what an earlier one left in its memory`, async () => {
+    const engine = await openWithThreads(engineName, 2);
+    const [policy, broken] = [livelyPolicy({}), livelyPolicy({})];
+    for (const [name, weight] of Object.entries(broken.weights)) {
+      broken.weights[name] = tf.mul(weight, NaN);
+      weight.dispose();
+    }
+    const rows = [5, 30, 17].map((length, slot) => tokensOf(slot, length));
+    const through = async (model: Policy, slots: number) => {
+      const decoder = await openHostDecoder(model, slots, 32);
+      const items = rows.flatMap((tokens, slot) => itemsOf(slot, tokens));
+      const found = decoder.forward(items, 1).map((p) => p.slice());
+      decoder.dispose();
+      return found;
+    };
+    const expected = await through(policy, 3);
+    assert(expected.every((p) => p.every(Number.isFinite)));
+    for (const slots of [3, 4]) {
+      assert((await through(broken, slots)).some((p) => p.some(Number.isNaN)));
+      assertEquals(await through(policy, 3), expected);
+    }
+    tf.dispose([policy.weights, broken.weights]);
+    engine.close();
+  });
+}
+
+for (const engineName of engines) {
   Deno.test(`generate() on ${engineName} uses a stream's numbers in their order, over calls too`, async () => {
     const engine = await openWithThreads(engineName, 1);
     const policy = livelyPolicy({ eos_token_id: 29 });

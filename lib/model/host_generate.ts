@@ -33,6 +33,9 @@ interface Active {
 /** Milliseconds between two pauses in which timers and signals may run. */
 const pauseEvery = 100;
 
+/** When the last pause ended, of all calls: short ones that follow one another need none each. */
+let paused = -Infinity;
+
 /**
  * Continues all contexts, and lets the writers have the tokens; false, with nothing done, where tfjs is to generate.
  *
@@ -54,7 +57,6 @@ export async function generateOnHost(
     const ends = mayEnd();
     const waiting = [...contexts.keys()];
     let active: Active[] = [];
-    let paused = -Infinity;
     while (waiting.length > 0 || active.length > 0) {
       const next = waiting.splice(0, maxBatch - active.length);
       const { leaders, followers } = enter(cache, contexts, next, active);

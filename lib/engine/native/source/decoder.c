@@ -1,10 +1,17 @@
 #include "decoder.h"
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "gemm.h"
 #include "layers.h"
 #include "threads.h"
+
+// Memory of a cache: in large pages where the system has them, since it is read from end to end in every step.
+typedef struct {
+  float *numbers;
+  long size;
+} Memory;
 
 // A matrix in panels of 16 of its rows, and its bias, padded alike.
 typedef struct {
@@ -25,7 +32,7 @@ struct Decoder {
   float *embedding, *cos, *sin;
   // For each slot, block and key-value head: keys as [positions / 8][Dh][8], then values as [positions][Dh]. What was not
   // written yet may be read, and is not used.
-  float *cache;
+  Memory cache;
   Packed logits;
   Block blocks[];
 };
@@ -34,6 +41,7 @@ enum {
   items_at_once = 96,
   few_rows = 12,           // that are drawn for together where all weights stay in the third cache,
   few_weights = 16 << 20,  // as so many bytes of them do
+  most_spare = 128 << 20,  // bytes of a closed decoder's cache that are kept
 };
 
 static long room(const DecoderShape *s) { return round_up(s->positions, 8); }
@@ -42,7 +50,7 @@ static long slot_size(const DecoderShape *s) { return 2L * s->L * s->K * room(s)
 
 static float *keys_of(const Decoder *d, int slot, long layer, long head) {
   const DecoderShape *s = &d->shape;
-  return d->cache + slot_size(s) * slot + 2 * (layer * s->K + head) * room(s) * s->Dh;
+  return d->cache.numbers + slot_size(s) * slot + 2 * (layer * s->K + head) * room(s) * s->Dh;
 }
 
 static float *copied(const float *from, long count) {
@@ -51,14 +59,34 @@ static float *copied(const float *from, long count) {
   return to;
 }
 
-// Memory in large pages where the system has them: the cache is read from end to end in every step.
-static float *large_memory(long bytes) {
+// That of the decoder that was closed last, for the next one: fetching its pages anew takes as long as several steps.
+static Memory spare;
+static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static Memory exchange_spare(Memory new) {
+  pthread_mutex_lock(&spare_lock);
+  const Memory old = spare;
+  spare = new;
+  pthread_mutex_unlock(&spare_lock);
+  return old;
+}
+
+static Memory take_memory(long bytes) {
   const long page = 1L << 21, size = round_up(bytes, page);
-  float *memory = aligned_alloc(page, size);
+  const Memory known = exchange_spare((Memory){0, 0});
+  if (known.size >= size && known.size <= 2 * size) return known;
+  free(known.numbers);
+  float *numbers = aligned_alloc(page, size);
 #if defined(MADV_HUGEPAGE)
-  if (memory) madvise(memory, size, MADV_HUGEPAGE);
+  if (numbers) madvise(numbers, size, MADV_HUGEPAGE);
 #endif
-  return memory;
+  return (Memory){numbers, size};
+}
+
+static void give_memory(Memory memory) {
+  const bool small = memory.size <= most_spare;
+  const Memory old = small ? exchange_spare(memory) : memory;
+  free(old.numbers);
 }
 
 Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *embedding, const float *cos,
@@ -72,8 +100,8 @@ Decoder *decoder_open(const DecoderShape *shape, float epsilon, const float *emb
   d->embedding = copied(embedding, (long)shape->V * shape->D);
   d->cos = copied(cos, (long)shape->positions * shape->Dh / 2);
   d->sin = copied(sin, (long)shape->positions * shape->Dh / 2);
-  d->cache = large_memory(4 * slot_size(shape) * shape->slots);
-  if (d->embedding && d->cos && d->sin && d->cache) return d;
+  d->cache = take_memory(4 * slot_size(shape) * shape->slots);
+  if (d->embedding && d->cos && d->sin && d->cache.numbers) return d;
   decoder_close(d);
   return 0;
 }
@@ -94,7 +122,7 @@ void decoder_close(Decoder *d) {
   free(d->embedding);
   free(d->cos);
   free(d->sin);
-  free(d->cache);
+  give_memory(d->cache);
   free(d);
 }
 
