@@ -70,13 +70,16 @@ export interface PackOptions {
   endToEnd?: number;
 }
 
-/** Tokens of a row in which sequences lie end to end, about. */
-const rowTokens = 1024;
+/** Tokens of the shortest and the longest row in which sequences lie end to end, about, where there are several a thread. */
+const shortRow = 640, longRow = 1536;
+
+/** What the length of such rows is rounded up to. */
+const rowBucket = 128;
 
 /**
- * In how many rows sequences may lie end to end, for `endToEnd` of `packBatch`: one for every thread, more where a thread's
- * would be long; undefined where the engine's attention cannot tell sequences of a row apart, as on all but `tensorflow`
- * with the kit's kernels.
+ * In how many rows sequences may lie end to end, for `endToEnd` of `packBatch`: one for every thread, or several where a
+ * thread's would be long, then as many as leave least to padding; undefined where the engine's attention cannot tell
+ * sequences of a row apart, as on all but `tensorflow` with the kit's kernels.
  *
  * @example
  * ```ts
@@ -90,9 +93,23 @@ const rowTokens = 1024;
  */
 export function mayLieEndToEnd(sequences: readonly Sequence[]): number | undefined {
   if (!hasFusedKernels()) return undefined;
-  const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  const threads = Math.max(1, hostThreads());
-  return threads * Math.max(1, Math.round(total / threads / rowTokens));
+  return rowsEndToEnd(sequences.map(({ tokens }) => tokens.length), Math.max(1, hostThreads()));
+}
+
+/** A multiple of `threads`. Of two that leave as much to padding the larger one: parts of shorter rows fit the cache. */
+export function rowsEndToEnd(lengths: readonly number[], threads: number): number {
+  const share = lengths.reduce((sum, length) => sum + length, 0) / threads;
+  const fewest = Math.max(1, Math.ceil(share / longRow)),
+    most = Math.max(fewest, Math.floor(share / shortRow));
+  const padded = (rows: number) => {
+    const { filled } = placesEndToEnd(lengths, rows);
+    return filled.length * Math.ceil(Math.max(...filled) / rowBucket);
+  };
+  let best = threads * fewest;
+  for (let rows = best + threads; rows <= threads * most; rows += threads) {
+    if (padded(rows) <= padded(best)) best = rows;
+  }
+  return best;
 }
 
 /**
@@ -187,7 +204,7 @@ export function packForEngine(
   const options = { padTokenId, rows, maskBucket: 16 };
   return endToEnd === undefined
     ? packBatch(sequences, { ...options, lengthBucket: 16 })
-    : packBatch(sequences, { ...options, lengthBucket: 128, endToEnd });
+    : packBatch(sequences, { ...options, lengthBucket: rowBucket, endToEnd });
 }
 
 /**

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import fc from "fast-check";
-import { batchTensors, microBatches, packBatch, packPerToken, type Sequence } from "./batch.ts";
+import { batchTensors, microBatches, packBatch, packPerToken, rowsEndToEnd, type Sequence } from "./batch.ts";
 
 const sequence: fc.Arbitrary<Sequence> = fc.array(fc.tuple(fc.nat(99), fc.constantFrom(0, 1)), {
   maxLength: 20,
@@ -38,6 +38,35 @@ Deno.test("packBatch() asks for every masked token once, by the hidden state bef
             t === undefined ? [0, 0, 0, 0] : [1, row * T + t - 1, tokens[t], values[row]![t]],
           );
         }
+      }
+    },
+  ));
+});
+
+Deno.test("rowsEndToEnd() takes as many rows as leave least to padding, some for every thread", () => {
+  const computed = (lengths: number[], endToEnd: number) => {
+    const sequences = lengths.map((length) => ({
+      tokens: Array(length).fill(1),
+      mask: Array(length).fill(0),
+    }));
+    const { rows, T } = packBatch(sequences, { padTokenId: 0, endToEnd, lengthBucket: 128 });
+    return rows * T;
+  };
+  const equal = Array(64).fill(80);
+  for (const threads of [1, 2, 4]) assertEquals(computed(equal, rowsEndToEnd(equal, threads)), 64 * 80);
+  assertEquals(rowsEndToEnd([], 2), 2);
+  assertEquals(rowsEndToEnd([5, 7], 2), 2);
+  fc.assert(fc.property(
+    fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 60 }),
+    fc.integer({ min: 1, max: 4 }),
+    (lengths, threads) => {
+      const rows = rowsEndToEnd(lengths, threads);
+      assertEquals(rows % threads, 0);
+      const share = lengths.reduce((sum, length) => sum + length, 0) / threads;
+      for (let each = 1; each <= 12; each++) {
+        const length = share / each;
+        if (length < 640 || length > 1536) continue;
+        assert(computed(lengths, rows) <= computed(lengths, each * threads));
       }
     },
   ));
