@@ -36,7 +36,10 @@ export interface PackedBatch {
   rows: number;
   T: number;
   M: number;
-  /** [rows, T] token ids, padded with `padTokenId`; −1 − id where a sequence begins behind another. */
+  /**
+   * [rows, T] token ids, padded with `padTokenId`; −1 − id where a sequence begins behind another. Where sequences lie end to
+   * end, what several of them begin with may stand there once, and each of them behind it, from −1 − 2³⁰ − id on.
+   */
   tokens_BT: Int32Array;
   /** [B, M] flat position in tokens_BT of the token before the one that is predicted; 0 where padded. */
   index_BM: Int32Array;
@@ -64,17 +67,21 @@ export interface PackOptions {
   /** Rows of the batch; missing ones are padding. As many as there are sequences when left out. */
   rows?: number;
   /**
-   * Lay sequences end to end in so many rows of tokens, or fewer where they are few, so that little is padded. Only where
-   * {@linkcode mayLieEndToEnd} says that the engine can tell them apart.
+   * Lay sequences end to end in so many rows of tokens, or fewer where they are few, so that little is padded, and what they
+   * begin with in common, as the members of a group do, only once. Only where {@linkcode mayLieEndToEnd} says that the engine
+   * can tell them apart.
    */
   endToEnd?: number;
 }
+
+/** Behind −1 − id, in `tokens_BT`: a sequence goes on here behind the beginning that it shares with others. */
+const branchMark = 2 ** 30;
 
 /** Tokens of the shortest and the longest row in which sequences lie end to end, about, where there are several a thread. */
 const shortRow = 640, longRow = 1536;
 
 /** What the length of such rows is rounded up to. */
-const rowBucket = 128;
+const rowBucket = 64;
 
 /**
  * In how many rows sequences may lie end to end, for `endToEnd` of `packBatch`: one for every thread, or several where a
@@ -93,16 +100,16 @@ const rowBucket = 128;
  */
 export function mayLieEndToEnd(sequences: readonly Sequence[]): number | undefined {
   if (!hasFusedKernels()) return undefined;
-  return rowsEndToEnd(sequences.map(({ tokens }) => tokens.length), Math.max(1, hostThreads()));
+  return rowsEndToEnd(sequences, Math.max(1, hostThreads()));
 }
 
 /** A multiple of `threads`. Of two that leave as much to padding the larger one: parts of shorter rows fit the cache. */
-export function rowsEndToEnd(lengths: readonly number[], threads: number): number {
-  const share = lengths.reduce((sum, length) => sum + length, 0) / threads;
+export function rowsEndToEnd(sequences: readonly Sequence[], threads: number): number {
+  const share = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0) / threads;
   const fewest = Math.max(1, Math.ceil(share / longRow)),
     most = Math.max(fewest, Math.floor(share / shortRow));
   const padded = (rows: number) => {
-    const { filled } = placesEndToEnd(lengths, rows);
+    const { filled } = placesEndToEnd(sequences, rows);
     return filled.length * Math.ceil(Math.max(...filled) / rowBucket);
   };
   let best = threads * fewest;
@@ -140,7 +147,7 @@ export function packBatch(
   const longest = (values: number[], bucket: number) =>
     Math.max(1, Math.ceil(Math.max(0, ...values) / bucket)) * bucket;
   const lengths = sequences.map(({ tokens }) => tokens.length);
-  const places = endToEnd === undefined ? undefined : placesEndToEnd(lengths, endToEnd);
+  const places = endToEnd === undefined ? undefined : placesEndToEnd(sequences, endToEnd);
   const rows = places?.filled.length ?? B;
   const T = longest(places?.filled ?? lengths, lengthBucket);
   const M = longest(sequences.map(({ mask }) => mask.reduce((sum, m) => sum + m, 0)), maskBucket);
@@ -155,14 +162,15 @@ export function packBatch(
     mask_BM: new Float32Array(B * M),
   };
   sequences.forEach(({ tokens, mask }, b) => {
-    const { row, start } = places?.of[b] ?? { row: b, start: 0 };
-    const first = row * T + start;
-    packed.tokens_BT.set(tokens, first);
-    if (start > 0 && tokens.length > 0) packed.tokens_BT[first] = -1 - tokens[0]!;
+    const { row, trunk, shared, start } = places?.of[b] ?? { row: b, trunk: 0, shared: 0, start: 0 };
+    const place = (t: number) => row * T + (t < shared ? trunk + t : start + t - shared);
+    tokens.forEach((token, t) => packed.tokens_BT[place(t)] = token);
+    if (trunk > 0 && tokens.length > 0) packed.tokens_BT[place(0)] = -1 - tokens[0]!;
+    if (shared > 0) packed.tokens_BT[place(shared)] = -1 - branchMark - tokens[shared]!;
     let at = b * M;
     for (let t = 1; t < tokens.length; t++) {
       if (mask[t] !== 1) continue;
-      packed.index_BM[at] = first + t - 1;
+      packed.index_BM[at] = place(t - 1);
       packed.targets_BM[at] = tokens[t]!;
       packed.mask_BM[at++] = 1;
     }
@@ -174,20 +182,74 @@ export function packBatch(
   return packed;
 }
 
-/** Puts sequences into at most `rows` rows, the longest first, each where least is: rows of about the same length. */
-function placesEndToEnd(
-  lengths: readonly number[],
-  rows: number,
-): { of: { row: number; start: number }[]; filled: number[] } {
+/** Sequences that lie next to each other, the tokens with which all of them begin only once, before them. */
+interface Group {
+  shared: number;
+  members: number[];
+  tokens: number;
+}
+
+/** Tokens that two sequences share at least where they lie in a group. */
+const leastShared = 8;
+
+/** Groups of sequences, no longer than `most` tokens where there are several in one. */
+function groupsOf(sequences: readonly Sequence[], most: number): Group[] {
+  const tokensOf = (i: number) => sequences[i]!.tokens;
+  const alike = (a: number, b: number) => {
+    const [x, y] = [tokensOf(a), tokensOf(b)];
+    let t = 0;
+    while (t < x.length && t < y.length && x[t] === y[t]) t++;
+    return t;
+  };
+  const order = [...sequences.keys()].sort((a, b) => {
+    const t = alike(a, b);
+    return (tokensOf(a)[t] ?? -1) - (tokensOf(b)[t] ?? -1) || a - b;
+  });
+  const groups: Group[] = [];
+  for (const i of order) {
+    const group = groups.at(-1), { length } = tokensOf(i);
+    if (group) {
+      const { members } = group;
+      const before = members.length === 1 ? tokensOf(members[0]!).length - 1 : group.shared;
+      const shared = Math.min(before, alike(members[0]!, i), length - 1); // some tokens of each are its own
+      const tokens = group.tokens + length + group.shared * (members.length - 1) - shared * members.length;
+      const saves = shared * members.length > group.shared * (members.length - 1);
+      if (shared >= leastShared && saves && tokens <= most) {
+        groups[groups.length - 1] = { shared, members: [...members, i], tokens };
+        continue;
+      }
+    }
+    groups.push({ shared: 0, members: [i], tokens: length });
+  }
+  return groups;
+}
+
+/** Where a sequence lies: its first `shared` tokens from `trunk` on, the others from `start` on, flat over rows. */
+interface Place {
+  row: number;
+  trunk: number;
+  shared: number;
+  start: number;
+}
+
+/** Puts groups into at most `rows` rows, the longest first, each where least is: rows of about the same length. */
+function placesEndToEnd(sequences: readonly Sequence[], rows: number): { of: Place[]; filled: number[] } {
+  const lengths = sequences.map(({ tokens }) => tokens.length);
   const total = lengths.reduce((sum, length) => sum + length, 0);
   const fitting = Math.floor(total / Math.max(1, ...lengths)); // more rows would be shorter than the longest sequence
   const filled = Array.from({ length: Math.max(1, Math.min(rows, fitting)) }, () => 0);
-  const of: { row: number; start: number }[] = [];
-  const order = [...lengths.keys()].sort((a, b) => lengths[b]! - lengths[a]! || a - b);
-  for (const i of order) {
+  // Long groups would leave rows of different lengths.
+  const groups = groupsOf(sequences, filled.length === 1 ? Infinity : total / filled.length / 2);
+  const of: Place[] = [];
+  for (const { shared, members, tokens } of groups.toSorted((a, b) => b.tokens - a.tokens)) {
     const row = filled.indexOf(Math.min(...filled));
-    of[i] = { row, start: filled[row]! };
-    filled[row]! += lengths[i]!;
+    const trunk = filled[row]!;
+    let start = trunk + shared;
+    for (const i of members) {
+      of[i] = { row, trunk, shared, start };
+      start += lengths[i]! - shared;
+    }
+    filled[row]! += tokens;
   }
   return { of, filled };
 }

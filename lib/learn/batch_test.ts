@@ -44,29 +44,29 @@ Deno.test("packBatch() asks for every masked token once, by the hidden state bef
 });
 
 Deno.test("rowsEndToEnd() takes as many rows as leave least to padding, some for every thread", () => {
-  const computed = (lengths: number[], endToEnd: number) => {
-    const sequences = lengths.map((length) => ({
-      tokens: Array(length).fill(1),
-      mask: Array(length).fill(0),
-    }));
-    const { rows, T } = packBatch(sequences, { padTokenId: 0, endToEnd, lengthBucket: 128 });
+  // The first tokens differ, so that no beginning is shared.
+  const some = (lengths: number[]): Sequence[] =>
+    lengths.map((length, i) => ({ tokens: Array(length).fill(i), mask: Array(length).fill(0) }));
+  const computed = (sequences: Sequence[], endToEnd: number) => {
+    const { rows, T } = packBatch(sequences, { padTokenId: 0, endToEnd, lengthBucket: 64 });
     return rows * T;
   };
-  const equal = Array(64).fill(80);
+  const equal = some(Array(64).fill(80));
   for (const threads of [1, 2, 4]) assertEquals(computed(equal, rowsEndToEnd(equal, threads)), 64 * 80);
   assertEquals(rowsEndToEnd([], 2), 2);
-  assertEquals(rowsEndToEnd([5, 7], 2), 2);
+  assertEquals(rowsEndToEnd(some([5, 7]), 2), 2);
   fc.assert(fc.property(
     fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 60 }),
     fc.integer({ min: 1, max: 4 }),
     (lengths, threads) => {
-      const rows = rowsEndToEnd(lengths, threads);
+      const sequences = some(lengths);
+      const rows = rowsEndToEnd(sequences, threads);
       assertEquals(rows % threads, 0);
       const share = lengths.reduce((sum, length) => sum + length, 0) / threads;
       for (let each = 1; each <= 12; each++) {
         const length = share / each;
         if (length < 640 || length > 1536) continue;
-        assert(computed(lengths, rows) <= computed(lengths, each * threads));
+        assert(computed(sequences, rows) <= computed(sequences, each * threads));
       }
     },
   ));
@@ -88,13 +88,19 @@ Deno.test("packBatch() lays sequences end to end, each marked where it begins, a
       const total = sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
       const longest = Math.max(1, ...sequences.map(({ tokens }) => tokens.length));
       assertEquals([B, rows * T, T % lengthBucket], [sequences.length + 1, tokens_BT.length, 0]);
-      assert(rows <= endToEnd && T < total / rows + longest + lengthBucket);
+      assert(rows <= endToEnd && T < total / rows + Math.max(longest, total / rows / 2) + lengthBucket);
 
-      // What stands between two beginnings is a sequence, or padding.
+      // What stands between two beginnings is a sequence, padding, or what several sequences begin with; these follow it.
       const found: number[][] = [];
+      const idOf = (token: number) => token < 0 ? (-1 - token) % 2 ** 30 : token;
+      let trunk: number[] = [];
       tokens_BT.forEach((token, at) => {
-        if (token < 0 || at % T === 0) found.push([]);
-        found.at(-1)!.push(token < 0 ? -1 - token : token);
+        const branches = token < -(2 ** 30);
+        if (branches) {
+          if (found.at(-1) === trunk) found.pop();
+          found.push([...trunk]);
+        } else if (token < 0 || at % T === 0) found.push(trunk = []);
+        found.at(-1)!.push(idOf(token));
       });
       const known = (part: readonly number[]) => part.join();
       const padding = (part: number[]) => part.every((token) => token === 100);
@@ -107,12 +113,40 @@ Deno.test("packBatch() lays sequences end to end, each marked where it begins, a
         positions.forEach((t, i) => {
           const { tokens } = sequences[b]!;
           const before = tokens_BT[index_BM[b * M + i]!]!;
-          assertEquals(before < 0 ? -1 - before : before, tokens[t - 1]);
+          assertEquals(idOf(before), tokens[t - 1]);
           assertEquals(targets_BM[b * M + i], tokens[t]);
         })
       );
     },
   ));
+});
+
+Deno.test("packBatch() lays what sequences begin with only once, where they lie end to end", () => {
+  const question = (q: number) => Array.from({ length: 10 }, (_, t) => 10 * q + t);
+  const sequences = [0, 1].flatMap((q) =>
+    [3, 1, 2].map((own) => {
+      const tokens = [...question(q), ...Array(own).fill(50 + own)];
+      return { tokens, mask: tokens.map((_, t) => Number(t >= 10)) };
+    })
+  );
+  const { rows, T, tokens_BT, index_BM, M } = packBatch(sequences, {
+    padTokenId: 99,
+    endToEnd: 1,
+    lengthBucket: 1,
+    maskBucket: 1,
+  });
+  assertEquals([rows, T, M], [1, 2 * (10 + 3 + 1 + 2), 3]);
+  const branch = (token: number) => -1 - 2 ** 30 - token;
+  const own = [branch(51), branch(52), 52, branch(53), 53, 53];
+  assertEquals([...tokens_BT], [...question(0), ...own, -11, ...question(1).slice(1), ...own]);
+  // The first token of each is predicted by the end of the question, wherever that lies.
+  assertEquals([0, 1, 2, 3, 4, 5].map((b) => index_BM[b * M]), [9, 9, 9, 25, 25, 25]);
+
+  // A beginning of a few tokens is not worth it, and of one sequence something is left.
+  const short = [1, 2].map((last) => ({ tokens: [5, 6, 7, last], mask: [0, 0, 0, 1] }));
+  assertEquals(packBatch(short, { padTokenId: 0, endToEnd: 1, lengthBucket: 1 }).T, 8);
+  const same = [1, 2].map(() => ({ tokens: question(0), mask: Array(10).fill(0) }));
+  assertEquals(packBatch(same, { padTokenId: 0, endToEnd: 1, lengthBucket: 1 }).T, 9 + 2);
 });
 
 Deno.test("packBatch() refuses masks that mean nothing", () => {

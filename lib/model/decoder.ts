@@ -279,7 +279,7 @@ export function rotationTable(config: ModelConfig, length: number): RotationTabl
  * @param adapter Switched off by passing undefined.
  * @param tokens_BT Token ids [B, T], int32, right-padded: attention is causal, so no valid token sees padding. On an engine
  * with fused kernels a row may hold several sequences end to end, as `packBatch` lays them: the first token of each but the
- * first is written as −1 − id.
+ * first is written as −1 − id, or as −1 − 2³⁰ − id where it goes on behind the last one that was not.
  *
  * @example
  * ```ts
@@ -309,7 +309,9 @@ export function hiddenStates(
     const [B, T] = tokens_BT.shape;
     const through = blockFunction(config, T);
     const idsOf = (part_bT: tf.Tensor) =>
-      hasFusedKernels() ? tf.maximum(part_bT, tf.sub(tf.scalar(-1, "int32"), part_bT)) : part_bT;
+      hasFusedKernels()
+        ? tf.mod(tf.maximum(part_bT, tf.sub(tf.scalar(-1, "int32"), part_bT)), tf.scalar(2 ** 30, "int32"))
+        : part_bT;
     const blocks = Array.from(
       { length: config.num_hidden_layers },
       (_, layer) => blockTensors(config, weights, adapter, layer),

@@ -128,9 +128,16 @@ for (
 test("modelLogits() of sequences end to end are those of padded ones, gradients too", async () => {
   const { config, weights } = tinyPolicy(3);
   const random = randomStream("sequences");
-  const sequences = [3, 60, 1, 17, 49, 2, 33].map((length) => ({
-    tokens: Array.from({ length }, () => Math.floor(random() * 30)),
-    mask: Array.from({ length }, (_, t) => Number(t > 0 && random() < 0.7)),
+  const some = (length: number) => Array.from({ length }, () => Math.floor(random() * 30));
+  // Some begin alike: they lie behind one beginning, which only one of them has.
+  const [long, short] = [some(50), some(13)];
+  const alike = [5, 20, 1, 33].map((length) => [...long, ...some(length)]);
+  const few = [8, 2].map((length) => [...short, ...some(length)]);
+  const sequences = [...[3, 60, 1, 17, 49, 2, 33].map(some), ...alike, ...few, few[0]!, long].map((
+    tokens,
+  ) => ({
+    tokens,
+    mask: tokens.map((_, t) => Number(t > 0 && random() < 0.7)),
   }));
   assertEquals(mayLieEndToEnd(sequences) === undefined, false);
   const of = (packed: PackedBatch) => {
@@ -149,6 +156,7 @@ test("modelLogits() of sequences end to end are those of padded ones, gradients 
   for (const endToEnd of [1, 2, 3]) {
     const packed = packBatch(sequences, { padTokenId: 0, endToEnd, lengthBucket: 50 });
     assert(packed.rows <= endToEnd);
+    assert(packed.tokens_BT.some((token) => token < -(2 ** 30)));
     for (const [i, tensor] of of(packed).entries()) await assertClose(tensor, padded[i]!, 2e-4);
   }
 });

@@ -5,7 +5,10 @@
 // Letters: C keys that a block of queries may see, P = softmax(scores), S scores. The scores of a block of queries are
 // made, used and forgotten, forwards and again backwards (FlashAttention, arXiv 2205.14135): memory grows with T.
 
-enum { block_rows = 48 };  // queries at a time in the gradient, a multiple of tile_rows and panel_width
+enum {
+  block_rows = 48,                     // queries at a time in the gradient, a multiple of tile_rows and panel_width
+  first_of_branch = -1 - (1 << 30),  // tokens up to here begin a branch
+};
 
 // Rotary embedding (arXiv 2104.09864, eq. 34), element i paired with i + Dh / 2; `turn` −1 turns back.
 static void rotate(const float *restrict from, const float *restrict cos, const float *restrict sin, long Dh, float turn,
@@ -18,19 +21,34 @@ static void rotate(const float *restrict from, const float *restrict cos, const 
   }
 }
 
-// A head's rows of qkv, T from `start` on, rotated: [T, Dh], rows of zeros up to `padded`.
-static void take_rotated(const Heads *h, long start, long T, long head, long padded, float *to) {
-  const long width = (h->H + 2 * h->K) * h->Dh, half = h->Dh / 2;
-  for (long t = 0; t < T; t++) {
-    const float *from = h->qkv + (start + t) * width + head * h->Dh;
+// The tokens of a sequence: `length` from `start` on, and before them `shared` of a trunk's from `trunk` on.
+typedef struct {
+  long start, length, trunk, shared;
+} Span;
+
+// A trunk and the branches that go on behind it: `count` spans, the trunk first. A sequence for itself is a trunk alone.
+typedef struct {
+  long first, count;
+} Tree;
+
+static long row_of(const Span *s, long t) { return t < s->shared ? s->trunk + t : s->start + t - s->shared; }
+
+// A head's rows of qkv, from the sequence's token `first` on, rotated: [T, Dh], rows of zeros up to `padded`.
+static void take_rotated(const Heads *h, const Span *s, long first, long head, long padded, float *to) {
+  const long width = (h->H + 2 * h->K) * h->Dh, half = h->Dh / 2, T = s->shared + s->length;
+  for (long t = first; t < T; t++) {
+    const float *from = h->qkv + row_of(s, t) * width + head * h->Dh;
     rotate(from, h->cos + t * half, h->sin + t * half, h->Dh, 1, to + t * h->Dh);
   }
   for (long i = T * h->Dh; i < padded * h->Dh; i++) to[i] = 0;
 }
 
-static void take(const float *restrict from, long pitch, long T, long Dh, long padded, float *restrict to) {
-  for (long t = 0; t < T; t++) {
-    for (long d = 0; d < Dh; d++) to[t * Dh + d] = from[t * pitch + d];
+static void take(const float *restrict from, long pitch, const Span *s, long first, long Dh, long padded,
+                 float *restrict to) {
+  const long T = s->shared + s->length;
+  for (long t = first; t < T; t++) {
+    const float *row = from + row_of(s, t) * pitch;
+    for (long d = 0; d < Dh; d++) to[t * Dh + d] = row[d];
   }
   for (long i = T * Dh; i < padded * Dh; i++) to[i] = 0;
 }
@@ -49,14 +67,10 @@ static void pack_plain(const float *x, long rows, long Dh, float *panels) {
   }
 }
 
-// The tokens of a sequence: `length` from `start` on.
-typedef struct {
-  long start, length;
-} Span;
-
 typedef struct {
   const Heads *heads;
   const Span *spans;
+  const Tree *trees;
   float *out, *log_sums;
   const float *dout, *known_out, *known_sums;
   float *dqkv;
@@ -85,26 +99,33 @@ static void weigh(int rows, long depth, const float *weights, long pitch, const 
   }
 }
 
-static void forward_head(void *context, long part) {
-  const Work *w = context;
+// Tokens of a tree's longest sequence.
+static long longest_of(const Work *w, const Tree *tree) {
+  long longest = 0;
+  for (long i = 0; i < tree->count; i++) {
+    const Span *s = w->spans + tree->first + i;
+    if (s->shared + s->length > longest) longest = s->shared + s->length;
+  }
+  return longest;
+}
+
+static void forward_span(const Work *w, const Span *span, long kv, float *rows, long most) {
   const Heads *h = w->heads;
-  const long start = w->spans[part / h->K].start, T = w->spans[part / h->K].length;
-  const long Dh = h->Dh, kv = part % h->K, group = h->H / h->K;
+  const long T = span->shared + span->length, first = span->shared, Dh = h->Dh, group = h->H / h->K;
   const long padded = round_up(T, panel_width), rounded = round_up(Dh, panel_width);
-  float *rows = scratch_of(1, 4 * (padded * (2 * Dh + Dh + rounded) + tile_rows * padded));
-  float *q = rows + padded * Dh, *key_panels = q + padded * Dh, *value_panels = key_panels + padded * Dh;
-  float *scores = value_panels + padded * rounded;
+  float *q = rows + most * Dh, *key_panels = q + most * Dh, *value_panels = key_panels + most * Dh;
+  float *scores = value_panels + most * rounded;
   const long width = (h->H + 2 * h->K) * Dh;
 
-  take_rotated(h, start, T, h->H + kv, padded, rows);
+  take_rotated(h, span, 0, h->H + kv, padded, rows);
   pack_transposed(rows, padded, Dh, key_panels);
-  take(h->qkv + start * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
+  take(h->qkv + (h->H + h->K + kv) * Dh, width, span, 0, Dh, padded, rows);
   pack_plain(rows, padded, Dh, value_panels);
   for (long head = kv * group; head < (kv + 1) * group; head++) {
-    take_rotated(h, start, T, head, padded, q);
-    for (long t = 0; t < T; t += tile_rows) {
+    take_rotated(h, span, first, head, padded, q);
+    for (long t = first; t < T; t += tile_rows) {
       const int count = (int)least(tile_rows, T - t);
-      const long columns = round_up(t + count, panel_width);
+      const long columns = round_up(t + count, panel_width), row0 = row_of(span, t);
       score(count, q + t * Dh, key_panels, Dh, columns, scores, padded);
       float inverse[tile_rows];
       for (int i = 0; i < count; i++) {
@@ -120,10 +141,10 @@ static void forward_head(void *context, long part) {
           sum += p;
         }
         const float total = sum_of(sum);
-        w->log_sums[(start + t + i) * h->H + head] = highest[0] + __builtin_logf(total);
+        w->log_sums[(row0 + i) * h->H + head] = highest[0] + __builtin_logf(total);
         inverse[i] = 1 / total;
       }
-      float *to = w->out + (start + t) * h->H * Dh + head * Dh;
+      float *to = w->out + row0 * h->H * Dh + head * Dh;
       weigh(count, t + count, scores, padded, value_panels, padded, Dh, to, h->H * Dh);
       for (int i = 0; i < count; i++) {
         for (long d = 0; d < Dh; d++) to[i * h->H * Dh + d] *= inverse[i];
@@ -132,21 +153,42 @@ static void forward_head(void *context, long part) {
   }
 }
 
-// Where sequences begin and how long they are; returns how many there are. The list is in this thread's scratch space.
-static long find_spans(const Heads *h, const Span **spans) {
-  Span *list = scratch_of(2, h->B * h->T * (long)sizeof(Span));
-  long count = 0;
-  for (long i = 0; i < h->B * h->T; i++) {
-    if (i % h->T == 0 || h->tokens[i] < 0) list[count++] = (Span){i, 0};
-    list[count - 1].length++;
+static void forward_head(void *context, long part) {
+  const Work *w = context;
+  const Heads *h = w->heads;
+  const Tree *tree = w->trees + part / h->K;
+  const long most = round_up(longest_of(w, tree), panel_width), rounded = round_up(h->Dh, panel_width);
+  float *rows = scratch_of(1, 4 * (most * (2 * h->Dh + h->Dh + rounded) + tile_rows * most));
+  for (long i = 0; i < tree->count; i++) forward_span(w, w->spans + tree->first + i, part % h->K, rows, most);
+}
+
+// Where sequences begin and how long they are, and which go on behind which; returns how many trees there are. The lists are
+// in this thread's scratch space.
+static long find_trees(const Heads *h, Work *work) {
+  const long N = h->B * h->T;
+  Span *spans = scratch_of(2, N * (long)(sizeof(Span) + sizeof(Tree)));
+  Tree *trees = (Tree *)(spans + N);
+  long count = 0, found = 0;
+  for (long i = 0; i < N; i++) {
+    const bool row_begins = i % h->T == 0;
+    if (!row_begins && h->tokens[i] <= first_of_branch) {
+      const Span *trunk = spans + trees[count - 1].first;
+      spans[found++] = (Span){i, 0, trunk->start, trunk->length};
+      trees[count - 1].count++;
+    } else if (row_begins || h->tokens[i] < 0) {
+      trees[count++] = (Tree){found, 1};
+      spans[found++] = (Span){i, 0, i, 0};
+    }
+    spans[found - 1].length++;
   }
-  *spans = list;
+  work->spans = spans;
+  work->trees = trees;
   return count;
 }
 
 void attention(const Heads *heads, float *out, float *log_sums) {
   Work work = {.heads = heads, .out = out, .log_sums = log_sums};
-  const long count = find_spans(heads, &work.spans);
+  const long count = find_trees(heads, &work);
   in_parallel(forward_head, &work, count * heads->K);
 }
 
@@ -161,47 +203,44 @@ static void add_transposed(long keys, long rows, const float *weights, long pitc
   }
 }
 
-static void backward_head(void *context, long part) {
-  const Work *w = context;
+// What a span receives of dk and dv beyond its own rows is its trunk's, and stands in the first rows for the next span.
+static void backward_span(const Work *w, const Span *span, long kv, float *next, long most) {
   const Heads *h = w->heads;
-  const long start = w->spans[part / h->K].start, T = w->spans[part / h->K].length;
-  const long Dh = h->Dh, kv = part % h->K, group = h->H / h->K, half = Dh / 2;
+  const long T = span->shared + span->length, first = span->shared;
+  const long Dh = h->Dh, group = h->H / h->K, half = Dh / 2;
   const long padded = round_up(T, block_rows), rounded = round_up(Dh, panel_width);
   const long width = (h->H + 2 * h->K) * Dh, out_width = h->H * Dh;
-  float *next = scratch_of(1, 4 * (padded * (4 * Dh + Dh + Dh + rounded + 2 * rounded) + 2 * block_rows * rounded +
-                                   2 * block_rows * padded + block_rows * Dh + 64));
+  float *dk = next; next += most * rounded;
+  float *dv = next; next += most * rounded;
   float *rows = next; next += padded * Dh;
   float *q = next; next += padded * Dh;
   float *dout = next; next += padded * Dh;
   float *key_panels = next; next += padded * Dh;    // of keysᵀ, for the scores
   float *value_panels = next; next += padded * Dh;  // of valuesᵀ, for dP
   float *key_rows = next; next += padded * rounded;  // of keys, for dq
-  float *dk = next; next += padded * rounded;
-  float *dv = next; next += padded * rounded;
   float *q_panels = next; next += block_rows * rounded;
   float *dout_panels = next; next += block_rows * rounded;
   float *p = next; next += block_rows * padded;
   float *ds = next; next += block_rows * padded;
   float *dq = next;
 
-  take(h->qkv + start * width + (h->H + h->K + kv) * Dh, width, T, Dh, padded, rows);
+  take(h->qkv + (h->H + h->K + kv) * Dh, width, span, 0, Dh, padded, rows);
   pack_transposed(rows, padded, Dh, value_panels);
-  take_rotated(h, start, T, h->H + kv, padded, rows);
+  take_rotated(h, span, 0, h->H + kv, padded, rows);
   pack_transposed(rows, padded, Dh, key_panels);
   pack_plain(rows, padded, Dh, key_rows);
-  for (long i = 0; i < padded * rounded; i++) dk[i] = dv[i] = 0;
 
   for (long head = kv * group; head < (kv + 1) * group; head++) {
-    take_rotated(h, start, T, head, padded, q);
-    take(w->dout + start * out_width + head * Dh, out_width, T, Dh, padded, dout);
-    for (long t = 0; t < T; t += block_rows) {
-      const long count = least(block_rows, T - t), columns = round_up(t + count, panel_width);
+    take_rotated(h, span, first, head, padded, q);
+    take(w->dout + head * Dh, out_width, span, first, Dh, padded, dout);
+    for (long t = first; t < T; t += block_rows) {
+      const long count = least(block_rows, T - t), columns = round_up(t + count, panel_width), row0 = row_of(span, t);
       for (long r = 0; r < count; r += tile_rows) {
         const int n = (int)least(tile_rows, count - r);
         score(n, q + (t + r) * Dh, key_panels, Dh, columns, p + r * padded, padded);
         score(n, dout + (t + r) * Dh, value_panels, Dh, columns, ds + r * padded, padded);
         for (int i = 0; i < n; i++) {
-          const long at = start + t + r + i, seen = t + r + i + 1;
+          const long at = row0 + r + i, seen = t + r + i + 1;
           // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
           const float *o = w->known_out + at * out_width + head * Dh, *go = dout + (t + r + i) * Dh;
           f8 dot = all8(0);
@@ -220,7 +259,7 @@ static void backward_head(void *context, long part) {
         weigh(n, t + count, ds + r * padded, padded, key_rows, padded, Dh, dq + r * Dh, Dh);
       }
       for (long r = 0; r < count; r++) {
-        float *to = w->dqkv + (start + t + r) * width + head * Dh;
+        float *to = w->dqkv + (row0 + r) * width + head * Dh;
         rotate(dq + r * Dh, h->cos + (t + r) * half, h->sin + (t + r) * half, Dh, -1, to);
       }
       for (long d = 0; d < Dh; d += panel_width) {
@@ -232,15 +271,34 @@ static void backward_head(void *context, long part) {
       add_transposed(t + count, count, p, padded, dout_panels, Dh, dv, rounded);
     }
   }
-  for (long t = 0; t < T; t++) {
-    float *to = w->dqkv + (start + t) * width + (h->H + kv) * Dh;
+  for (long t = first; t < T; t++) {
+    float *to = w->dqkv + row_of(span, t) * width + (h->H + kv) * Dh;
     rotate(dk + t * rounded, h->cos + t * half, h->sin + t * half, Dh, -1, to);
     for (long d = 0; d < Dh; d++) to[h->K * Dh + d] = dv[t * rounded + d];
   }
 }
 
+static void backward_head(void *context, long part) {
+  const Work *w = context;
+  const Heads *h = w->heads;
+  const Tree *tree = w->trees + part / h->K;
+  const long Dh = h->Dh, most = round_up(longest_of(w, tree), block_rows), rounded = round_up(Dh, panel_width);
+  float *memory = scratch_of(1, 4 * (most * (4 * Dh + Dh + Dh + rounded + 2 * rounded) + 2 * block_rows * rounded +
+                                     2 * block_rows * most + block_rows * Dh + 64));
+  float *dk = memory, *dv = memory + most * rounded;
+  for (long i = 0; i < most * rounded; i++) dk[i] = dv[i] = 0;
+  // The trunk last, when all its branches have added to what it receives.
+  for (long i = tree->count; i-- > 0;) {
+    const Span *span = w->spans + tree->first + i;
+    backward_span(w, span, part % h->K, memory, most);
+    if (i == 0) break;
+    const long own = span->shared * rounded;
+    for (long z = own; z < most * rounded; z++) dk[z] = dv[z] = 0;
+  }
+}
+
 void attention_gradient(const Heads *heads, const float *dout, const float *out, const float *log_sums, float *dqkv) {
   Work work = {.heads = heads, .dout = dout, .known_out = out, .known_sums = log_sums, .dqkv = dqkv};
-  const long count = find_spans(heads, &work.spans);
+  const long count = find_trees(heads, &work);
   in_parallel(backward_head, &work, count * heads->K);
 }

@@ -2,9 +2,10 @@
 #pragma once
 #include "simd.h"
 
-// B rows of T tokens; a row holds one sequence or several, end to end: a token below 0, and a row's first, begins one. H
-// query heads, K key-value heads, Dh their width. A token's row of qkv is q[H·Dh] (scaled already), k[K·Dh], v[K·Dh].
-// Cosines and sines are [T, Dh / 2], by the position in the sequence.
+// B rows of T tokens; a row holds one sequence or several, end to end: a token below 0, and a row's first, begins one. A token
+// below −2³⁰ begins a branch: a sequence whose first tokens are those of the last sequence that is none. H query heads, K
+// key-value heads, Dh their width. A token's row of qkv is q[H·Dh] (scaled already), k[K·Dh], v[K·Dh]. Cosines and sines are
+// [T, Dh / 2], by the position in the sequence.
 typedef struct {
   long B, T, H, K, Dh;
   const float *qkv, *cos, *sin;
