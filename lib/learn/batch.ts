@@ -224,7 +224,7 @@ function groupsOf(sequences: readonly Sequence[], most: number): Group[] {
   return groups;
 }
 
-/** Where a sequence lies: its first `shared` tokens from `trunk` on, the others from `start` on, flat over rows. */
+/** Where in its row a sequence lies: its first `shared` tokens from `trunk` on, the others from `start` on. */
 interface Place {
   row: number;
   trunk: number;
