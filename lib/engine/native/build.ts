@@ -15,7 +15,7 @@ const linking = "-shared -s -Wl,-z,nodelete";
 const file = "kernels-linux-x86_64.so";
 
 /** Where it is checked in. */
-export const nativePath = decodeURIComponent(decodeURIComponent(new URL(file, import.meta.url).pathname));
+export const nativePath = decodeURIComponent(new URL(file, import.meta.url).pathname);
 
 /**
  * Compiles source/ and returns the library's bytes: those of the checked-in file. `deno task build:native` writes them.
@@ -24,7 +24,7 @@ export const nativePath = decodeURIComponent(decodeURIComponent(new URL(file, im
  * @throws if the source does not compile.
  */
 export async function buildNative(python: string): Promise<Uint8Array> {
-  const source = decodeURIComponent(decodeURIComponent(new URL("./source/", import.meta.url).pathname));
+  const source = decodeURIComponent(new URL("./source/", import.meta.url).pathname);
   const files: string[] = [];
   for await (const { name } of Deno.readDir(source)) if (name.endsWith(".c")) files.push(name);
   const scratch = await Deno.makeTempDir();
