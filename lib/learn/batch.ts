@@ -8,6 +8,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { hasFusedKernels } from "../engine/fused_kernels.ts";
 import { hostThreads } from "../engine/host_threads.ts";
+import { branchMark } from "../model/decoder.ts";
 
 /**
  * Splits sequences into micro-batches of at most `rows`: the indices of each, neighbours in length together, so that little
@@ -74,9 +75,6 @@ export interface PackOptions {
   endToEnd?: number;
 }
 
-/** Behind −1 − id, in `tokens_BT`: a sequence goes on here behind the beginning that it shares with others. */
-const branchMark = 2 ** 30;
-
 /** Tokens of the shortest and the longest row in which sequences lie end to end, about, where there are several a thread. */
 const shortRow = 640, longRow = 1536;
 
@@ -112,9 +110,10 @@ export function rowsEndToEnd(sequences: readonly Sequence[], threads: number): n
     const { filled } = placesEndToEnd(sequences, rows);
     return filled.length * Math.ceil(Math.max(...filled) / rowBucket);
   };
-  let best = threads * fewest;
-  for (let rows = best + threads; rows <= threads * most; rows += threads) {
-    if (padded(rows) <= padded(best)) best = rows;
+  let best = threads * fewest, least = Infinity;
+  for (let rows = best; fewest < most && rows <= threads * most; rows += threads) {
+    const tokens = padded(rows);
+    if (tokens <= least) [best, least] = [rows, tokens];
   }
   return best;
 }
@@ -162,10 +161,10 @@ export function packBatch(
     mask_BM: new Float32Array(B * M),
   };
   sequences.forEach(({ tokens, mask }, b) => {
-    const { row, trunk, shared, start } = places?.of[b] ?? { row: b, trunk: 0, shared: 0, start: 0 };
-    const place = (t: number) => row * T + (t < shared ? trunk + t : start + t - shared);
+    const { row, prefix, shared, start } = places?.of[b] ?? { row: b, prefix: 0, shared: 0, start: 0 };
+    const place = (t: number) => row * T + (t < shared ? prefix + t : start + t - shared);
     tokens.forEach((token, t) => packed.tokens_BT[place(t)] = token);
-    if (trunk > 0 && tokens.length > 0) packed.tokens_BT[place(0)] = -1 - tokens[0]!;
+    if (prefix > 0 && tokens.length > 0) packed.tokens_BT[place(0)] = -1 - tokens[0]!;
     if (shared > 0) packed.tokens_BT[place(shared)] = -1 - branchMark - tokens[shared]!;
     let at = b * M;
     for (let t = 1; t < tokens.length; t++) {
@@ -182,7 +181,7 @@ export function packBatch(
   return packed;
 }
 
-/** Sequences that lie next to each other, the tokens with which all of them begin only once, before them. */
+/** Sequences that lie next to each other, and before them their shared prefix, once. */
 interface Group {
   shared: number;
   members: number[];
@@ -224,10 +223,10 @@ function groupsOf(sequences: readonly Sequence[], most: number): Group[] {
   return groups;
 }
 
-/** Where in its row a sequence lies: its first `shared` tokens from `trunk` on, the others from `start` on. */
+/** Where in its row a sequence lies: the `shared` tokens of its prefix from `prefix` on, the others from `start` on. */
 interface Place {
   row: number;
-  trunk: number;
+  prefix: number;
   shared: number;
   start: number;
 }
@@ -243,10 +242,10 @@ function placesEndToEnd(sequences: readonly Sequence[], rows: number): { of: Pla
   const of: Place[] = [];
   for (const { shared, members, tokens } of groups.toSorted((a, b) => b.tokens - a.tokens)) {
     const row = filled.indexOf(Math.min(...filled));
-    const trunk = filled[row]!;
-    let start = trunk + shared;
+    const prefix = filled[row]!;
+    let start = prefix + shared;
     for (const i of members) {
-      of[i] = { row, trunk, shared, start };
+      of[i] = { row, prefix, shared, start };
       start += lengths[i]! - shared;
     }
     filled[row]! += tokens;

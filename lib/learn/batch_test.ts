@@ -93,13 +93,13 @@ Deno.test("packBatch() lays sequences end to end, each marked where it begins, a
       // What stands between two beginnings is a sequence, padding, or what several sequences begin with; these follow it.
       const found: number[][] = [];
       const idOf = (token: number) => token < 0 ? (-1 - token) % 2 ** 30 : token;
-      let trunk: number[] = [];
+      let prefix: number[] = [];
       tokens_BT.forEach((token, at) => {
         const branches = token < -(2 ** 30);
         if (branches) {
-          if (found.at(-1) === trunk) found.pop();
-          found.push([...trunk]);
-        } else if (token < 0 || at % T === 0) found.push(trunk = []);
+          if (found.at(-1) === prefix) found.pop();
+          found.push([...prefix]);
+        } else if (token < 0 || at % T === 0) found.push(prefix = []);
         found.at(-1)!.push(idOf(token));
       });
       const known = (part: readonly number[]) => part.join();

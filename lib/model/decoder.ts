@@ -272,6 +272,9 @@ export function rotationTable(config: ModelConfig, length: number): RotationTabl
   return { cos, sin };
 }
 
+/** Behind −1 − id, in a row of tokens: a sequence goes on here behind the prefix that it shares with others. */
+export const branchMark = 2 ** 30;
+
 /**
  * The hidden states after the final norm, [B, T, D]. Differentiable with respect to weights and adapter weights, and pure:
  * it may be traced.
@@ -310,7 +313,7 @@ export function hiddenStates(
     const through = blockFunction(config, T);
     const idsOf = (part_bT: tf.Tensor) =>
       hasFusedKernels()
-        ? tf.mod(tf.maximum(part_bT, tf.sub(tf.scalar(-1, "int32"), part_bT)), tf.scalar(2 ** 30, "int32"))
+        ? tf.mod(tf.maximum(part_bT, tf.sub(tf.scalar(-1, "int32"), part_bT)), tf.scalar(branchMark, "int32"))
         : part_bT;
     const blocks = Array.from(
       { length: config.num_hidden_layers },

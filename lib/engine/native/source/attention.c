@@ -6,7 +6,7 @@
 // made, used and forgotten, forwards and again backwards (FlashAttention, arXiv 2205.14135): memory grows with T.
 
 enum {
-  block_rows = 48,                     // queries at a time in the gradient, a multiple of tile_rows and panel_width
+  block_rows = 48,                   // queries at a time in the gradient, a multiple of tile_rows and panel_width
   first_of_branch = -1 - (1 << 30),  // tokens up to here begin a branch
 };
 
@@ -21,17 +21,17 @@ static void rotate(const float *restrict from, const float *restrict cos, const 
   }
 }
 
-// The tokens of a sequence: `length` from `start` on, and before them `shared` of a trunk's from `trunk` on.
+// The tokens of a sequence: `length` from `start` on, and before them `shared` of a prefix's from `prefix` on.
 typedef struct {
-  long start, length, trunk, shared;
+  long start, length, prefix, shared;
 } Span;
 
-// A trunk and the branches that go on behind it: `count` spans, the trunk first. A sequence for itself is a trunk alone.
+// A prefix and the branches that go on behind it: `count` spans, the prefix first. A sequence for itself is a prefix alone.
 typedef struct {
   long first, count;
 } Tree;
 
-static long row_of(const Span *s, long t) { return t < s->shared ? s->trunk + t : s->start + t - s->shared; }
+static long row_of(const Span *s, long t) { return t < s->shared ? s->prefix + t : s->start + t - s->shared; }
 
 // A head's rows of qkv, from the sequence's token `first` on, rotated: [T, Dh], rows of zeros up to `padded`.
 static void take_rotated(const Heads *h, const Span *s, long first, long head, long padded, float *to) {
@@ -172,8 +172,8 @@ static long find_trees(const Heads *h, Work *work) {
   for (long i = 0; i < N; i++) {
     const bool row_begins = i % h->T == 0;
     if (!row_begins && h->tokens[i] <= first_of_branch) {
-      const Span *trunk = spans + trees[count - 1].first;
-      spans[found++] = (Span){i, 0, trunk->start, trunk->length};
+      const Span *prefix = spans + trees[count - 1].first;
+      spans[found++] = (Span){i, 0, prefix->start, prefix->length};
       trees[count - 1].count++;
     } else if (row_begins || h->tokens[i] < 0) {
       trees[count++] = (Tree){found, 1};
@@ -203,7 +203,7 @@ static void add_transposed(long keys, long rows, const float *weights, long pitc
   }
 }
 
-// What a span receives of dk and dv beyond its own rows is its trunk's, and stands in the first rows for the next span.
+// What a span receives of dk and dv beyond its own rows is its prefix's, and stands in the first rows for the next span.
 static void backward_span(const Work *w, const Span *span, long kv, float *next, long most) {
   const Heads *h = w->heads;
   const long T = span->shared + span->length, first = span->shared;
@@ -287,7 +287,7 @@ static void backward_head(void *context, long part) {
                                      2 * block_rows * most + block_rows * Dh + 64));
   float *dk = memory, *dv = memory + most * rounded;
   for (long i = 0; i < most * rounded; i++) dk[i] = dv[i] = 0;
-  // The trunk last, when all its branches have added to what it receives.
+  // The prefix last, when all its branches have added to what it receives.
   for (long i = tree->count; i-- > 0;) {
     const Span *span = w->spans + tree->first + i;
     backward_span(w, span, part % h->K, memory, most);
