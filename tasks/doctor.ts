@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { type EngineName, engineNames, openEngine } from "../lib/engine/open_engine.ts";
 import { cacheFolder, findLibraries } from "../lib/engine/locate.ts";
-import { whyNoNativeLibrary } from "../lib/engine/native/native_library.ts";
+import { nativeKernels } from "../lib/engine/native/native_library.ts";
 import { findPip } from "../lib/engine/pip.ts";
 import { runTask } from "./command_line.ts";
 
@@ -14,8 +14,8 @@ await runTask("doctor", "Says what this machine has, and tries every engine.", {
   const libraries = await findLibraries();
   for (const { path, place } of libraries) console.log(`libtensorflow: ${path} (${place})`);
   if (libraries.length === 0) console.log("libtensorflow: not found; run `deno task setup`");
-  const missing = whyNoNativeLibrary();
-  console.log(`Own kernels in machine code: ${missing === undefined ? "loaded" : `not used: ${missing}`}`);
+  const own = nativeKernels();
+  console.log(`Own kernels in machine code: ${own.library ? `for ${own.vectors}` : `not used: ${own.missing}`}`);
   const pip = await findPip();
   console.log(
     pip ? `pip: ${pip.join(" ")}` : "pip: not found, so `deno task setup` cannot fetch libtensorflow",

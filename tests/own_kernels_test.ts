@@ -1,4 +1,4 @@
-/** `SEARCH_E1_NATIVE=off` computes without the kit's own kernels, and says so. */
+/** `SEARCH_E1_NATIVE` chooses between the kit's own kernels, and `deno task doctor` says which compute. */
 import { assertMatch } from "@std/assert";
 import { needsTensorflow } from "../lib/engine/tensorflow_for_tests.ts";
 import { nativeLibrary } from "../lib/engine/native/native_library.ts";
@@ -14,12 +14,17 @@ for (
     ],
     [
       "",
-      /^Own kernels in machine code: loaded$/m,
+      /^Own kernels in machine code: for AVX(2|-512)$/m,
+      /^tensorflow works: .+, libtensorflow [\d.]+ and own kernels$/m,
+    ],
+    [
+      "avx2",
+      /^Own kernels in machine code: for AVX2$/m,
       /^tensorflow works: .+, libtensorflow [\d.]+ and own kernels$/m,
     ],
   ] as const
 ) {
-  const none = ignore || (setting === "" && nativeLibrary() === undefined);
+  const none = ignore || (setting !== "off" && nativeLibrary() === undefined);
   Deno.test(`deno task doctor with SEARCH_E1_NATIVE="${setting}" says which kernels compute`, {
     ignore: none,
   }, async () => {

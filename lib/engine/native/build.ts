@@ -4,51 +4,50 @@
  *
  * @module
  */
-/** Compiled for processors with AVX2 and FMA, and for any Linux with glibc 2.17 or later. */
-const target = "-target x86_64-linux-gnu.2.17 -mcpu=x86_64_v3";
-const flags =
-  `${target} -std=c11 -O3 -ffp-contract=fast -fPIC -fvisibility=hidden -Wall -Wextra -Wno-psabi -g0`;
+/** For any Linux with glibc 2.17 or later. */
+const flags = "-target x86_64-linux-gnu.2.17 -std=c11 -O3 -ffp-contract=fast -fPIC -fvisibility=hidden " +
+  "-Wall -Wextra -Wno-psabi -g0";
 // The library must stay where it is when a worker that loaded it ends: TensorFlow keeps pointers to its functions.
 const linking = "-shared -s -Wl,-z,nodelete";
 
-/** The library that is built: on any machine that of Linux on x86_64. */
-const file = "kernels-linux-x86_64.so";
+/** The libraries that are built, on any machine those of Linux on x86_64, and what for: AVX-512, and AVX2 with FMA. */
+const processors: Readonly<Record<string, string>> = {
+  "kernels-linux-x86_64-v4.so": "-mcpu=x86_64_v4 -mprefer-vector-width=512",
+  "kernels-linux-x86_64-v3.so": "-mcpu=x86_64_v3",
+};
 
-/** Where it is checked in. */
-export const nativePath = decodeURIComponent(new URL(file, import.meta.url).pathname);
+/** A library that is checked in: where, and its bytes. */
+export type BuiltLibrary = { path: string; bytes: Uint8Array };
 
 /**
- * Compiles source/ and returns the library's bytes: those of the checked-in file. `deno task build:native` writes them.
+ * Compiles source/, once for each kind of processor. `deno task build:native` writes what comes out.
  *
  * @param python A Python with the package `ziglang` of source/requirements.txt.
  * @throws if the source does not compile.
  */
-export async function buildNative(python: string): Promise<Uint8Array> {
+export async function buildNative(python: string): Promise<BuiltLibrary[]> {
   const source = decodeURIComponent(new URL("./source/", import.meta.url).pathname);
-  const files: string[] = [];
-  for await (const { name } of Deno.readDir(source)) if (name.endsWith(".c")) files.push(name);
+  const sources: string[] = [];
+  for await (const { name } of Deno.readDir(source)) if (name.endsWith(".c")) sources.push(name);
   const scratch = await Deno.makeTempDir();
   try {
-    const out = `${scratch}/${file}`;
-    const { success, stderr } = await new Deno.Command(python, {
-      args: [
-        "-m",
-        "ziglang",
-        "cc",
-        ...`${flags} ${linking} -o`.split(" "),
-        out,
-        ...files.sort(),
-        "-lm",
-        "-lpthread",
-      ],
-      cwd: source,
-      env: { ZIG_GLOBAL_CACHE_DIR: `${scratch}/cache`, ZIG_LOCAL_CACHE_DIR: `${scratch}/cache` },
-      stdout: "null",
-      stderr: "piped",
-    }).output();
-    const said = new TextDecoder().decode(stderr).trim();
-    if (!success || said !== "") throw new Error(`Cannot build ${file}: ${said}`);
-    return await Deno.readFile(out);
+    const built: BuiltLibrary[] = [];
+    for (const [file, processor] of Object.entries(processors)) {
+      const out = `${scratch}/${file}`;
+      const options = `${flags} ${processor} ${linking} -o ${out}`.split(" ");
+      const { success, stderr } = await new Deno.Command(python, {
+        args: ["-m", "ziglang", "cc", ...options, ...sources.sort(), "-lm", "-lpthread"],
+        cwd: source,
+        env: { ZIG_GLOBAL_CACHE_DIR: `${scratch}/cache`, ZIG_LOCAL_CACHE_DIR: `${scratch}/cache` },
+        stdout: "null",
+        stderr: "piped",
+      }).output();
+      const said = new TextDecoder().decode(stderr).trim();
+      if (!success || said !== "") throw new Error(`Cannot build ${file}: ${said}`);
+      const path = decodeURIComponent(new URL(file, import.meta.url).pathname);
+      built.push({ path, bytes: await Deno.readFile(out) });
+    }
+    return built;
   } finally {
     await Deno.remove(scratch, { recursive: true });
   }

@@ -9,7 +9,6 @@ import { libraryComplaint } from "../library_file.ts";
 /** Names and signatures for `Deno.dlopen`; source/exports.c, source/decoder.h and source/tensorflow_ops.c say what they do. */
 const symbols = {
   native_supported: { parameters: [], result: "i32" },
-  native_has_avx512: { parameters: [], result: "i32" },
   native_set_threads: { parameters: ["i32"], result: "void" },
   native_decoder_open: { parameters: ["buffer", "f32", "buffer", "buffer", "buffer"], result: "pointer" },
   native_decoder_matrix: {
@@ -42,39 +41,46 @@ const symbols = {
 /** The loaded library. */
 export type NativeLibrary = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
-/** The libraries that are checked in, by operating system and processor. */
-const files: Record<string, string> = { "linux x86_64": "kernels-linux-x86_64.so" };
+/** The libraries that are checked in, by operating system and processor, and the vectors they use: the widest first. */
+const files: Readonly<Record<string, readonly [vectors: string, file: string][]>> = {
+  "linux x86_64": [["AVX-512", "kernels-linux-x86_64-v4.so"], ["AVX2", "kernels-linux-x86_64-v3.so"]],
+};
 
-/** The library for this machine, or undefined. */
-export const nativeFile = files[`${Deno.build.os} ${Deno.build.arch}`];
-
-/** The library, or why it is not used. */
-type Loaded = { library: NativeLibrary; missing?: undefined } | { library?: undefined; missing: string };
+/** The library and its vectors, or why none is used. */
+type Loaded =
+  | { library: NativeLibrary; vectors: string; missing?: undefined }
+  | { library?: undefined; missing: string };
 
 let loaded: Loaded | undefined;
 
-/** The kit's kernels in machine code; undefined where they cannot be used. */
-export function nativeLibrary(): NativeLibrary | undefined {
-  return (loaded ??= load()).library;
+/** The kit's kernels in machine code, or why they are not used. */
+export function nativeKernels(): Loaded {
+  return loaded ??= load();
 }
 
-/** Why there are no kernels in machine code here; undefined where there are. */
-export function whyNoNativeLibrary(): string | undefined {
-  return (loaded ??= load()).missing;
+/** The kit's kernels in machine code; undefined where they cannot be used. */
+export function nativeLibrary(): NativeLibrary | undefined {
+  return nativeKernels().library;
 }
 
 function load(): Loaded {
-  if (nativeFile === undefined) {
-    return { missing: `there are none for ${Deno.build.os} on ${Deno.build.arch}` };
-  }
+  const known = files[`${Deno.build.os} ${Deno.build.arch}`];
+  if (!known) return { missing: `there are none for ${Deno.build.os} on ${Deno.build.arch}` };
+  let tried = "";
   try {
-    if (Deno.env.get("SEARCH_E1_NATIVE") === "off") return { missing: "SEARCH_E1_NATIVE is off" };
-    const file = new URL(nativeFile, import.meta.url);
-    const complaint = libraryComplaint(file);
-    if (complaint !== undefined) return { missing: `${nativeFile} cannot be loaded: ${complaint}` };
-    const { symbols: library } = Deno.dlopen(file, symbols);
-    return library.native_supported() === 0 ? { missing: "the processor has no AVX2" } : { library };
+    const setting = Deno.env.get("SEARCH_E1_NATIVE");
+    if (setting === "off") return { missing: "SEARCH_E1_NATIVE is off" };
+    for (const [vectors, name] of known) {
+      if (setting === "avx2" && vectors !== "AVX2") continue;
+      tried = name;
+      const file = new URL(name, import.meta.url);
+      const complaint = libraryComplaint(file);
+      if (complaint !== undefined) throw new Error(complaint);
+      const { symbols: library } = Deno.dlopen(file, symbols);
+      if (library.native_supported() !== 0) return { library, vectors };
+    }
   } catch (error) {
-    return { missing: `${nativeFile} cannot be loaded: ${(error as Error).message.split("\n")[0]}` };
+    return { missing: `${tried} cannot be loaded: ${(error as Error).message.split("\n")[0]}` };
   }
+  return { missing: "the processor has no AVX2" };
 }

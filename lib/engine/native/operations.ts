@@ -53,9 +53,8 @@ function registerFused(kernel: FusedKernel): void {
   });
 }
 
-/** Matrix products by the kit's kernel, but where libtensorflow has wider vectors, and for what the kernel does not take. */
+/** Matrix products by the kit's kernel, but for what it does not take. */
 function replaceMatMul(native: NativeLibrary): void {
-  if (native.native_has_avx512() !== 0) return;
   const original = tf.getKernel("BatchMatMul", "tensorflow")!;
   tf.unregisterKernel("BatchMatMul", "tensorflow");
   tf.registerKernel({

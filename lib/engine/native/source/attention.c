@@ -6,7 +6,7 @@
 // made, used and forgotten, forwards and again backwards (FlashAttention, arXiv 2205.14135): memory grows with T.
 
 enum {
-  block_rows = 48,                   // queries at a time in the gradient, a multiple of tile_rows and panel_width
+  block_rows = 48,                   // queries at a time in the gradient, a multiple of tile_rows
   first_of_branch = -1 - (1 << 30),  // tokens up to here begin a branch
 };
 
@@ -53,14 +53,14 @@ static void take(const float *restrict from, long pitch, const Span *s, long fir
   for (long i = T * Dh; i < padded * Dh; i++) to[i] = 0;
 }
 
-// Panels of x[rows, Dh]ᵀ: one for every 16 rows, [Dh][16].
+// Panels of x[rows, Dh]ᵀ: one for every panel_width rows.
 static void pack_transposed(const float *x, long rows, long Dh, float *panels) {
   for (long c = 0; c < rows; c += panel_width) {
     pack_panel((Matrix){x + c * Dh, 1, Dh}, Dh, panel_width, panels + c * Dh);
   }
 }
 
-// Panels of x[rows, Dh]: one for every 16 columns, [rows][16].
+// Panels of x[rows, Dh]: one for every panel_width columns.
 static void pack_plain(const float *x, long rows, long Dh, float *panels) {
   for (long d = 0; d < Dh; d += panel_width) {
     pack_panel((Matrix){x + d, Dh, 1}, rows, least(panel_width, Dh - d), panels + d * rows);
@@ -76,7 +76,7 @@ typedef struct {
   float *dqkv;
 } Work;
 
-// Up to six queries · keys: scores [rows, columns], columns a multiple of 16.
+// Up to tile_rows queries · keys: scores [rows, columns], columns a multiple of panel_width.
 static void score(int rows, const float *q, const float *key_panels, long Dh, long columns, float *scores, long pitch) {
   for (long c = 0; c < columns; c += panel_width) {
     tile_by_rows(rows, Dh, q, Dh, key_panels + c * Dh, scores + c, pitch, false, 0);
@@ -131,13 +131,13 @@ static void forward_span(const Work *w, const Span *span, long kv, float *rows, 
       for (int i = 0; i < count; i++) {
         float *row = scores + i * padded;
         const long seen = t + i + 1;
-        f8 top = all8(-__builtin_inff());
-        for (long c = 0; c < seen; c += 8) top = max8(top, load_first(row + c, seen - c, -__builtin_inff()));
-        const f8 highest = all8(highest_of(top));
-        f8 sum = all8(0);
-        for (long c = 0; c < columns; c += 8) {
-          const f8 p = c >= seen ? all8(0) : exp8(load_first(row + c, seen - c, -__builtin_inff()) - highest);
-          store8(row + c, p);
+        floats top = all(-__builtin_inff());
+        for (long c = 0; c < seen; c += lanes) top = larger(top, load_first(row + c, seen - c, -__builtin_inff()));
+        const floats highest = all(highest_of(top));
+        floats sum = all(0);
+        for (long c = 0; c < columns; c += lanes) {
+          const floats p = c >= seen ? all(0) : exponentials(load_first(row + c, seen - c, -__builtin_inff()) - highest);
+          store(row + c, p);
           sum += p;
         }
         const float total = sum_of(sum);
@@ -208,7 +208,7 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
   const Heads *h = w->heads;
   const long T = span->shared + span->length, first = span->shared;
   const long Dh = h->Dh, group = h->H / h->K, half = Dh / 2;
-  const long padded = round_up(T, block_rows), rounded = round_up(Dh, panel_width);
+  const long padded = round_up(T, panel_width), rounded = round_up(Dh, panel_width);
   const long width = (h->H + 2 * h->K) * Dh, out_width = h->H * Dh;
   float *dk = next; next += most * rounded;
   float *dv = next; next += most * rounded;
@@ -243,14 +243,14 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
           const long at = row0 + r + i, seen = t + r + i + 1;
           // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
           const float *o = w->known_out + at * out_width + head * Dh, *go = dout + (t + r + i) * Dh;
-          f8 dot = all8(0);
-          for (long d = 0; d < Dh; d += 8) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
-          const f8 log_sum = all8(w->known_sums[at * h->H + head]), shift = all8(sum_of(dot));
+          floats dot = all(0);
+          for (long d = 0; d < Dh; d += lanes) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
+          const floats log_sum = all(w->known_sums[at * h->H + head]), shift = all(sum_of(dot));
           float *p_row = p + (r + i) * padded, *ds_row = ds + (r + i) * padded;
-          for (long c = 0; c < columns; c += 8) {
-            const f8 share = c >= seen ? all8(0) : exp8(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
-            store8(p_row + c, share);
-            store8(ds_row + c, share * (load8(ds_row + c) - shift));
+          for (long c = 0; c < columns; c += lanes) {
+            const floats share = c >= seen ? all(0) : exponentials(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
+            store(p_row + c, share);
+            store(ds_row + c, share * (load(ds_row + c) - shift));
           }
         }
       }
@@ -282,7 +282,7 @@ static void backward_head(void *context, long part) {
   const Work *w = context;
   const Heads *h = w->heads;
   const Tree *tree = w->trees + part / h->K;
-  const long Dh = h->Dh, most = round_up(longest_of(w, tree), block_rows), rounded = round_up(Dh, panel_width);
+  const long Dh = h->Dh, most = round_up(longest_of(w, tree), panel_width), rounded = round_up(Dh, panel_width);
   float *memory = scratch_of(1, 4 * (most * (4 * Dh + Dh + Dh + rounded + 2 * rounded) + 2 * block_rows * rounded +
                                      2 * block_rows * most + block_rows * Dh + 64));
   float *dk = memory, *dv = memory + most * rounded;

@@ -13,7 +13,7 @@ typedef struct {
   long size;
 } Memory;
 
-// A matrix in panels of 16 of its rows, and its bias, padded alike.
+// A matrix in panels of panel_width of its rows, and its bias, padded alike.
 typedef struct {
   long out, in;
   float *panels, *bias;
@@ -30,7 +30,7 @@ struct Decoder {
   // many where weights come from memory each time.
   long together;
   float *embedding, *cos, *sin;
-  // For each slot, block and key-value head: keys as [positions / 8][Dh][8], then values as [positions][Dh]. What was not
+  // For each slot, block and key-value head: keys as [positions / lanes][Dh][lanes], then values as [positions][Dh]. What was not
   // written yet may be read, and is not used.
   Memory cache;
   Packed logits;
@@ -39,12 +39,13 @@ struct Decoder {
 
 enum {
   items_at_once = 96,
+  blocks_at_once = 6,      // of keys, whose scores are summed side by side
   few_rows = 12,           // that are drawn for together where all weights stay in the third cache,
   few_weights = 16 << 20,  // as so many bytes of them do
   most_spare = 128 << 20,  // bytes of a closed decoder's cache that are kept
 };
 
-static long room(const DecoderShape *s) { return round_up(s->positions, 8); }
+static long room(const DecoderShape *s) { return round_up(s->positions, lanes); }
 
 static long slot_size(const DecoderShape *s) { return 2L * s->L * s->K * room(s) * s->Dh; }
 
@@ -159,7 +160,7 @@ void decoder_matrix(Decoder *d, int layer, int which, const float *matrix, const
 
 void decoder_copy(Decoder *d, int from, int to, int count) {
   const DecoderShape *s = &d->shape;
-  const long used = round_up(count, 8) * s->Dh;
+  const long used = round_up(count, lanes) * s->Dh;
   for (long l = 0; l < s->L; l++) {
     for (long k = 0; k < s->K; k++) {
       const float *source = keys_of(d, from, l, k);
@@ -170,7 +171,7 @@ void decoder_copy(Decoder *d, int from, int to, int count) {
   }
 }
 
-// out[rows, …] = (add ? out : 0) + a[rows, in] · matrixᵀ + bias, out's rows `pitch` apart, a multiple of 16.
+// out[rows, …] = (add ? out : 0) + a[rows, in] · matrixᵀ + bias, out's rows `pitch` apart, a multiple of panel_width.
 static void product(const Packed *matrix, long rows, const float *a, float *out, long pitch, bool add) {
   for (long o = 0; o < matrix->out; o += panel_width) {
     for (long i = 0; i < rows; i += tile_rows) {
@@ -184,13 +185,13 @@ static void product(const Packed *matrix, long rows, const float *a, float *out,
 static void normalise(long rows, long D, const float *x, long pitch, float epsilon, float *to) {
   for (long i = 0; i < rows; i++) {
     const float *from = x + i * pitch;
-    f8 squares = all8(0);
-    for (long d = 0; d < D; d += 8) {
-      const f8 part = load_some(from + d, D - d, 0);
+    floats squares = all(0);
+    for (long d = 0; d < D; d += lanes) {
+      const floats part = load_some(from + d, D - d, 0);
       squares += part * part;
     }
-    const f8 inverse = all8(1 / __builtin_sqrtf(sum_of(squares) / (float)D + epsilon));
-    for (long d = 0; d < D; d += 8) store_some(to + i * D + d, D - d, load_some(from + d, D - d, 0) * inverse);
+    const floats inverse = all(1 / __builtin_sqrtf(sum_of(squares) / (float)D + epsilon));
+    for (long d = 0; d < D; d += lanes) store_some(to + i * D + d, D - d, load_some(from + d, D - d, 0) * inverse);
   }
 }
 
@@ -210,35 +211,34 @@ static void rotate_and_store(const Decoder *d, const DecoderItem *item, long lay
   for (long k = 0; k < s->K; k++) {
     const float *key = qkv + (s->H + k) * s->Dh, *value = key + s->K * s->Dh;
     float *keys = keys_of(d, item->slot, layer, k), *values = keys + room(s) * s->Dh;
-    float *to = keys + item->position / 8 * 8 * s->Dh + item->position % 8;
-    for (long i = 0; i < s->Dh; i++) to[8 * i] = key[i];
+    float *to = keys + item->position / lanes * lanes * s->Dh + item->position % lanes;
+    for (long i = 0; i < s->Dh; i++) to[lanes * i] = key[i];
     memcpy(values + item->position * s->Dh, value, 4 * s->Dh);
   }
 }
 
-// scores[c] = q · key c, 8 · count of them.
+// scores[c] = q · key c, `lanes` · count of them.
 INLINE void score_blocks(const int count, const float *q, const float *keys, long Dh, float *scores,
                          const float *ahead) {
-  f8 sums[8];
-  for (int i = 0; i < count; i++) sums[i] = all8(0);
+  floats sums[blocks_at_once];
+  for (int i = 0; i < count; i++) sums[i] = all(0);
   for (long d = 0; d < Dh; d++) {
-    const f8 x = all8(q[d]);
+    const floats x = all(q[d]);
 #pragma unroll
-    for (int i = 0; i < count; i += 2) __builtin_prefetch(ahead + 8 * (count * d + i));
+    for (int i = 0; i < count; i++) __builtin_prefetch(ahead + lanes * (count * d + i));
 #pragma unroll
-    for (int i = 0; i < count; i++) sums[i] += x * load8(keys + i * 8 * Dh + 8 * d);
+    for (int i = 0; i < count; i++) sums[i] += x * load(keys + lanes * (i * Dh + d));
   }
-  for (int i = 0; i < count; i++) store8(scores + 8 * i, sums[i]);
+  for (int i = 0; i < count; i++) store(scores + lanes * i, sums[i]);
 }
 
-// The same for any count: eight blocks at a time, so that the sums need not wait for each other.
+// The same for any count: several blocks at a time, so that the sums need not wait for each other.
 static void score_all(long blocks, const float *q, const float *keys, long Dh, float *scores, const float *ahead) {
-  for (; blocks > 8; blocks -= 8, keys += 64 * Dh, scores += 64, ahead += 64 * Dh) {
-    score_blocks(8, q, keys, Dh, scores, ahead);
+  const long step = lanes * blocks_at_once;
+  for (; blocks > blocks_at_once; blocks -= blocks_at_once, keys += step * Dh, scores += step, ahead += step * Dh) {
+    score_blocks(blocks_at_once, q, keys, Dh, scores, ahead);
   }
   switch (blocks) {
-    case 8: score_blocks(8, q, keys, Dh, scores, ahead); break;
-    case 7: score_blocks(7, q, keys, Dh, scores, ahead); break;
     case 6: score_blocks(6, q, keys, Dh, scores, ahead); break;
     case 5: score_blocks(5, q, keys, Dh, scores, ahead); break;
     case 4: score_blocks(4, q, keys, Dh, scores, ahead); break;
@@ -248,29 +248,26 @@ static void score_all(long blocks, const float *q, const float *keys, long Dh, f
   }
 }
 
-// to[wide] = Σ_c weights[c] · values[c][wide] · factor, for `wide` numbers of Dh, a multiple of 8 up to 32.
+// to[wide] = Σ_c weights[c] · values[c][wide] · factor, for `wide` numbers of Dh, a multiple of `lanes` up to 32.
 INLINE void sum_values(const int wide, const float *weights, long count, const float *values, long Dh, float factor,
                        float *to, const float *ahead) {
-  f8 sums[2][4];
-  for (int i = 0; i < wide / 8; i++) sums[0][i] = sums[1][i] = all8(0);
+  floats sums[2][2];
+  for (int i = 0; i < wide / lanes; i++) sums[0][i] = sums[1][i] = all(0);
   long c = 0;
   for (; c + 2 <= count; c += 2) {
-    const f8 w = all8(weights[c]), u = all8(weights[c + 1]);
+    const floats w = all(weights[c]), u = all(weights[c + 1]);
 #pragma unroll
-    for (int i = 0; i < wide; i += 16) {
-      __builtin_prefetch(ahead + c * Dh + i);
-      __builtin_prefetch(ahead + (c + 1) * Dh + i);
-    }
-#pragma unroll
-    for (int i = 0; i < wide / 8; i++) {
-      sums[0][i] += w * load8(values + c * Dh + 8 * i);
-      sums[1][i] += u * load8(values + (c + 1) * Dh + 8 * i);
+    for (int i = 0; i < wide / lanes; i++) {
+      __builtin_prefetch(ahead + c * Dh + lanes * i);
+      __builtin_prefetch(ahead + (c + 1) * Dh + lanes * i);
+      sums[0][i] += w * load(values + c * Dh + lanes * i);
+      sums[1][i] += u * load(values + (c + 1) * Dh + lanes * i);
     }
   }
   if (c < count) {
-    for (int i = 0; i < wide / 8; i++) sums[0][i] += all8(weights[c]) * load8(values + c * Dh + 8 * i);
+    for (int i = 0; i < wide / lanes; i++) sums[0][i] += all(weights[c]) * load(values + c * Dh + lanes * i);
   }
-  for (int i = 0; i < wide / 8; i++) store8(to + 8 * i, (sums[0][i] + sums[1][i]) * all8(factor));
+  for (int i = 0; i < wide / lanes; i++) store(to + lanes * i, (sums[0][i] + sums[1][i]) * all(factor));
 }
 
 // Attention of one item to all positions of its slot up to its own; queries are scaled already.
@@ -282,14 +279,14 @@ static void attend(const Decoder *d, const DecoderItem *item, const DecoderItem 
   for (long head = 0; head < s->H; head++) {
     const float *keys = keys_of(d, item->slot, layer, head / (s->H / s->K)), *q = qkv + head * Dh;
     const float *values = keys + room(s) * Dh;
-    score_all((count + 7) / 8, q, keys, Dh, scores, values);
-    f8 top = all8(-__builtin_inff());
-    for (long c = 0; c < count; c += 8) top = max8(top, load_first(scores + c, count - c, -__builtin_inff()));
-    const f8 highest = all8(highest_of(top));
-    f8 total = all8(0);
-    for (long c = 0; c < count; c += 8) {
-      const f8 e = exp8(load_first(scores + c, count - c, -__builtin_inff()) - highest);
-      store8(scores + c, e);
+    score_all((count + lanes - 1) / lanes, q, keys, Dh, scores, values);
+    floats top = all(-__builtin_inff());
+    for (long c = 0; c < count; c += lanes) top = larger(top, load_first(scores + c, count - c, -__builtin_inff()));
+    const floats highest = all(highest_of(top));
+    floats total = all(0);
+    for (long c = 0; c < count; c += lanes) {
+      const floats e = exponentials(load_first(scores + c, count - c, -__builtin_inff()) - highest);
+      store(scores + c, e);
       total += e;
     }
     const float factor = 1 / sum_of(total);
@@ -298,7 +295,7 @@ static void attend(const Decoder *d, const DecoderItem *item, const DecoderItem 
     float *to = out + head * Dh;
     long i = 0;
     for (; i + 32 <= Dh; i += 32) sum_values(32, scores, count, values + i, Dh, factor, to + i, ahead + i);
-    for (; i + 8 <= Dh; i += 8) sum_values(8, scores, count, values + i, Dh, factor, to + i, ahead + i);
+    for (; i + lanes <= Dh; i += lanes) sum_values(lanes, scores, count, values + i, Dh, factor, to + i, ahead + i);
     for (; i < Dh; i++) {
       float sum = 0;
       for (long c = 0; c < count; c++) sum += scores[c] * values[c * Dh + i];
@@ -314,17 +311,17 @@ static void gate_rows(long rows, long F, const float *wide, long pitch, float *t
 
 // p = softmax(logits · scale).
 static void softmax(long V, const float *logits, float scale, float *p) {
-  f8 top = all8(-__builtin_inff());
-  for (long v = 0; v < V; v += 8) top = max8(top, load_some(logits + v, V - v, -__builtin_inff()) * all8(scale));
-  const f8 highest = all8(highest_of(top));
-  f8 total = all8(0);
-  for (long v = 0; v < V; v += 8) {
-    const f8 e = exp8(load_some(logits + v, V - v, -__builtin_inff()) * all8(scale) - highest);
+  floats top = all(-__builtin_inff());
+  for (long v = 0; v < V; v += lanes) top = larger(top, load_some(logits + v, V - v, -__builtin_inff()) * all(scale));
+  const floats highest = all(highest_of(top));
+  floats total = all(0);
+  for (long v = 0; v < V; v += lanes) {
+    const floats e = exponentials(load_some(logits + v, V - v, -__builtin_inff()) * all(scale) - highest);
     store_some(p + v, V - v, e);
     total += e;
   }
-  const f8 share = all8(1 / sum_of(total));
-  for (long v = 0; v < V; v += 8) store_some(p + v, V - v, load_some(p + v, V - v, 0) * share);
+  const floats share = all(1 / sum_of(total));
+  for (long v = 0; v < V; v += lanes) store_some(p + v, V - v, load_some(p + v, V - v, 0) * share);
 }
 
 static int32_t likeliest(long V, const float *p) {
@@ -335,16 +332,16 @@ static int32_t likeliest(long V, const float *p) {
 
 static int32_t drawn(long V, const float *p, double uniform) {
   double total = 0;
-  for (long v = 0; v < V; v += 8) total += sum_of(load_some(p + v, V - v, 0));
+  for (long v = 0; v < V; v += lanes) total += sum_of(load_some(p + v, V - v, 0));
   const double threshold = uniform * total;
   if (!(total > 0)) return -1;
   double before = 0;
   long last = -1;
-  for (long v = 0; v < V; v += 8) {
+  for (long v = 0; v < V; v += lanes) {
     const double with = before + sum_of(load_some(p + v, V - v, 0));
     if (with > threshold) {
       double sum = before;
-      for (long i = v; i < least(V, v + 8); i++) {
+      for (long i = v; i < least(V, v + lanes); i++) {
         if (!(p[i] > 0)) continue;
         sum += p[i];
         last = i;

@@ -4,27 +4,25 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+// Whether this processor, and its operating system, have what the library is built for; asked without vector registers,
+// which may be missing.
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-// Bits of CPUID's leaf 7, register EBX, that processor and operating system both have; without the vector registers that
-// may be missing.
-__attribute__((target("no-avx"))) static unsigned features(void) {
+EXPORT __attribute__((target("no-avx"))) int native_supported(void) {
   unsigned a, b, c, d, low, high;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_FMA)) return 0;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  if ((low & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-  return (low & 0xe0) == 0xe0 ? b : b & ~(unsigned)bit_AVX512F;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+#if defined(__AVX512F__)
+  const unsigned wanted = bit_AVX512F | bit_AVX512DQ | bit_AVX512CD | bit_AVX512BW | bit_AVX512VL, registers = 0xe6;
+#else
+  const unsigned wanted = bit_AVX2 | bit_BMI | bit_BMI2, registers = 6;
+#endif
+  return (low & registers) == registers && (b & wanted) == wanted;
 }
-
-// Whether this processor has what the kernels are built for.
-EXPORT __attribute__((target("no-avx"))) int native_supported(void) { return (features() & bit_AVX2) != 0; }
-
-// Whether it has vectors of 16 floats too, which libtensorflow's own matrix product uses.
-EXPORT __attribute__((target("no-avx"))) int native_has_avx512(void) { return (features() & bit_AVX512F) != 0; }
 #else
 EXPORT int native_supported(void) { return 1; }
-EXPORT int native_has_avx512(void) { return 0; }
 #endif
 
 EXPORT void native_set_threads(int count) { set_threads(count); }

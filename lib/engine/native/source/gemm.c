@@ -1,4 +1,5 @@
 #include "gemm.h"
+#include <string.h>
 #include "threads.h"
 
 enum {
@@ -15,46 +16,64 @@ enum {
   lines_at_once = 16,          // of the next panel's numbers that are fetched before a tile
 };
 
+// Keeps the compiler from computing a pointer in another way than the source does.
+#define AS_IT_IS(pointer) __asm__("" : "+r"(pointer))
+
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
                  long pitch, bool add, const float *start) {
-  f8 sums[tile_rows][2];
-  const f8 start0 = start ? load8(start) : all8(0), start1 = start ? load8(start + 8) : all8(0);
+  floats sums[tile_rows][panel_vectors];
+#pragma unroll
   for (int i = 0; i < rows; i++) {
-    sums[i][0] = start0;
-    sums[i][1] = start1;
+    for (int j = 0; j < panel_vectors; j++) sums[i][j] = start ? load(start + j * lanes) : all(0);
   }
-  for (int i = 0; i < rows && depth >= deep; i++) __builtin_prefetch(c + i * pitch, 1);
+  for (int i = 0; i < rows && depth >= deep; i++) {
+    for (int j = 0; j < panel_vectors; j++) __builtin_prefetch(c + i * pitch + j * lanes, 1);
+  }
+  // A pointer for every fourth row: the rows between are reached from it by an index, without an addition.
+  const float *fourth[(tile_rows + 3) / 4];
+#pragma unroll
+  for (int i = 0; i < rows; i += 4) {
+    fourth[i / 4] = a + i * row;
+    AS_IT_IS(fourth[i / 4]);
+  }
+#pragma unroll 4
   for (long d = 0; d < depth; d++) {
-    const f8 b0 = load8(panel), b1 = load8(panel + 8);
+    floats row_of_b[panel_vectors];
+#pragma unroll
+    for (int j = 0; j < panel_vectors; j++) row_of_b[j] = load(panel + j * lanes);
 #pragma unroll
     for (int i = 0; i < rows; i++) {
-      const f8 x = all8(a[i * row]);
-      sums[i][0] += x * b0;
-      sums[i][1] += x * b1;
+      const floats x = all(fourth[i / 4][i % 4 * row]);
+#pragma unroll
+      for (int j = 0; j < panel_vectors; j++) sums[i][j] += x * row_of_b[j];
     }
-    a += column;
+#pragma unroll
+    for (int i = 0; i < rows; i += 4) {
+      fourth[i / 4] += column;
+      if (tile_rows > 8) AS_IT_IS(fourth[i / 4]);  // the registers do not hold a pointer for each of so many rows
+    }
     panel += panel_width;
   }
+#pragma unroll
   for (int i = 0; i < rows; i++) {
-    float *to = c + i * pitch;
-    if (add) {
-      sums[i][0] += load8(to);
-      sums[i][1] += load8(to + 8);
+#pragma unroll
+    for (int j = 0; j < panel_vectors; j++) {
+      float *to = c + i * pitch + j * lanes;
+      store(to, add ? sums[i][j] + load(to) : sums[i][j]);
     }
-    store8(to, sums[i][0]);
-    store8(to + 8, sums[i][1]);
   }
 }
 
 // One copy of the loop for every number of rows, so that the sums stay in registers.
-#define TILES(ROW, COLUMN)                                                       \
-  switch (rows) {                                                                \
-    case 6: tile(6, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
-    case 5: tile(5, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
-    case 4: tile(4, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
-    case 3: tile(3, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
-    case 2: tile(2, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break;  \
-    default: tile(1, depth, a, ROW, COLUMN, panel, c, pitch, add, start); break; \
+#define TILE(N, ROW, COLUMN)                                                                                     \
+  case N:                                                                                                        \
+    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start);        \
+    break
+#define TILES(ROW, COLUMN)                                                                     \
+  switch (rows) {                                                                              \
+    TILE(1, ROW, COLUMN); TILE(2, ROW, COLUMN); TILE(3, ROW, COLUMN); TILE(4, ROW, COLUMN);    \
+    TILE(5, ROW, COLUMN); TILE(6, ROW, COLUMN); TILE(7, ROW, COLUMN); TILE(8, ROW, COLUMN);    \
+    TILE(9, ROW, COLUMN); TILE(10, ROW, COLUMN); TILE(11, ROW, COLUMN); TILE(12, ROW, COLUMN); \
   }
 
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
@@ -67,10 +86,13 @@ void tile_by_columns(int rows, long depth, const float *a, long a_column, const 
   TILES(1, a_column)
 }
 
-// to[j·16 + i] = from[i·pitch + j] for i, j < 8.
+typedef float eight __attribute__((vector_size(32)));
+typedef eight eight_unaligned __attribute__((aligned(4)));
+
+// to[j · panel_width + i] = from[i · pitch + j] for i, j < 8.
 static void transpose8(const float *from, long pitch, float *to) {
-  f8 r[8], t[8];
-  for (int i = 0; i < 8; i++) r[i] = load8(from + i * pitch);
+  eight r[8], t[8];
+  for (int i = 0; i < 8; i++) r[i] = *(const eight_unaligned *)(from + i * pitch);
   for (int i = 0; i < 8; i += 2) {
     t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
     t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
@@ -82,8 +104,9 @@ static void transpose8(const float *from, long pitch, float *to) {
     }
   }
   for (int j = 0; j < 4; j++) {
-    store8(to + j * panel_width, __builtin_shufflevector(r[j], r[j + 4], 0, 1, 2, 3, 8, 9, 10, 11));
-    store8(to + (j + 4) * panel_width, __builtin_shufflevector(r[j], r[j + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+    *(eight_unaligned *)(to + j * panel_width) = __builtin_shufflevector(r[j], r[j + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    *(eight_unaligned *)(to + (j + 4) * panel_width) =
+        __builtin_shufflevector(r[j], r[j + 4], 4, 5, 6, 7, 12, 13, 14, 15);
   }
 }
 
@@ -91,13 +114,13 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   long d = 0;
   if (width == panel_width && b.column == 1) {
     for (; d < depth; d++) {
-      store8(panel + d * panel_width, load8(b.data + d * b.row));
-      store8(panel + d * panel_width + 8, load8(b.data + d * b.row + 8));
+      for (int j = 0; j < panel_width; j += lanes) store(panel + d * panel_width + j, load(b.data + d * b.row + j));
     }
   } else if (width == panel_width && b.row == 1) {
     for (; d + 8 <= depth; d += 8) {
-      transpose8(b.data + d, b.column, panel + d * panel_width);
-      transpose8(b.data + 8 * b.column + d, b.column, panel + d * panel_width + 8);
+      for (int j = 0; j < panel_width; j += 8) {
+        transpose8(b.data + j * b.column + d, b.column, panel + d * panel_width + j);
+      }
     }
   }
   for (; d < depth; d++) {
@@ -107,18 +130,16 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   }
 }
 
-// Rows of A in strips of six, side by side: strips[i · depth + 6 · d …] for row i, the first of a strip. One vector too many
-// is written behind them.
+// Rows of A in strips, side by side: strips[i · depth + tile_rows · d …] for row i, the first of a strip.
 static void pack_strips(Matrix a, long depth, long rows, float *strips) {
   const long whole = a.row == 1 ? rows / tile_rows * tile_rows : 0;
-  // A column at a time: its numbers are next to each other. A vector holds two numbers more than a strip wants; the next
-  // column's are written over them.
-  for (long d = 0; d + 1 < depth && whole > 0; d++) {
+  // A column at a time: its numbers are next to each other.
+  for (long d = 0; d < depth; d++) {
     const float *column = a.data + d * a.column;
-    for (long i = 0; i < whole; i += tile_rows) store8(strips + i * depth + d * tile_rows, load8(column + i));
+    for (long i = 0; i < whole; i += tile_rows) memcpy(strips + i * depth + d * tile_rows, column + i, 4 * tile_rows);
   }
   for (long i = 0; i < rows; i += tile_rows) {
-    for (long d = i < whole ? depth - 1 : 0; d < depth; d++) {
+    for (long d = i < whole ? depth : 0; d < depth; d++) {
       for (long j = 0; j < tile_rows; j++) {
         strips[i * depth + d * tile_rows + j] = i + j < rows ? a.data[(i + j) * a.row + d * a.column] : 0;
       }
@@ -196,7 +217,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
   const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
-  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest + 8 : 0)));
+  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest : 0)));
   float *strips = packs_a ? panels + columns * deepest : 0;
   for (long j0 = 0; j0 < n; j0 += columns) {
     const long nc = least(columns, n - j0);

@@ -8,10 +8,15 @@ typedef struct {
   long row, column;
 } Matrix;
 
-enum {
-  tile_rows = 6,     // of the result that are kept in registers
-  panel_width = 16,  // columns of a packed panel: [depth][16]
-};
+// A tile of the result is kept in registers: of 16 there are, two hold a row of a panel, and of 32 with AVX-512 as well.
+#if defined(__AVX512F__)
+enum { tile_rows = 12, panel_vectors = 2 };
+#else
+enum { tile_rows = 6, panel_vectors = 1 };
+#endif
+
+// Columns of a packed panel: [depth][panel_width].
+enum { panel_width = panel_vectors * lanes };
 
 // c[m, n] = (add ? c : 0) + a[m, k] · b[k, n] + bias[n], the rows of c `pitch` apart; bias may be null. The same numbers
 // whatever the number of threads.
@@ -24,10 +29,10 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
 void gemm_batch(long batch, long m, long n, long k, const float *a, bool transpose_a, const float *b, bool transpose_b,
                 float *c, const float *bias);
 
-// Lays `width` ≤ 16 columns of b[depth, width] out as a panel, zeros beyond.
+// Lays `width` ≤ panel_width columns of b[depth, width] out as a panel, zeros beyond.
 void pack_panel(Matrix b, long depth, long width, float *panel);
 
-// c[rows ≤ 6, 16] = (add ? c : start[16]) + a[rows, depth] · panel; start may be null. a's columns are next to each other.
+// c[rows ≤ tile_rows, panel_width] = (add ? c : start[panel_width]) + a[rows, depth] · panel; start may be null. a's columns are next to each other.
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
                   const float *start);
 

@@ -1,73 +1,82 @@
-// Vectors of eight floats, and what all kernels need. Written for clang's vector extensions, so that nothing names an
-// instruction; built for processors with AVX2 and FMA by `deno task build:native`.
+// Vectors of 16 floats, and what all kernels need. Written for clang's vector extensions, so that nothing names an
+// instruction; `deno task build:native` compiles it for processors with AVX-512, and for those with AVX2 and FMA, where a
+// vector takes two registers: sums are made in the same order on both.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-typedef float f8 __attribute__((vector_size(32)));
-typedef int32_t i8 __attribute__((vector_size(32)));
-typedef f8 f8_unaligned __attribute__((aligned(4)));
+enum { lanes = 16 };
+
+typedef float floats __attribute__((vector_size(4 * lanes)));
+typedef int32_t ints __attribute__((vector_size(4 * lanes)));
+typedef floats unaligned __attribute__((aligned(4)));
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE f8 load8(const float *from) { return *(const f8_unaligned *)from; }
-INLINE void store8(float *to, f8 x) { *(f8_unaligned *)to = x; }
-INLINE f8 all8(float x) { return (f8){x, x, x, x, x, x, x, x}; }
-INLINE f8 max8(f8 a, f8 b) { return __builtin_elementwise_max(a, b); }
+INLINE floats load(const float *from) { return *(const unaligned *)from; }
+INLINE void store(float *to, floats x) { *(unaligned *)to = x; }
+INLINE floats all(float x) { return (floats){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE floats larger(floats a, floats b) { return __builtin_elementwise_max(a, b); }
 // a where the mask, the result of a comparison, is set; else b.
-INLINE f8 choose8(i8 mask, f8 a, f8 b) { return (f8)((mask & (i8)a) | (~mask & (i8)b)); }
-INLINE f8 sqrt8(f8 x) { return __builtin_elementwise_sqrt(x); }
+INLINE floats choose(ints mask, floats a, floats b) { return (floats)((mask & (ints)a) | (~mask & (ints)b)); }
+INLINE floats roots(floats x) { return __builtin_elementwise_sqrt(x); }
 
-INLINE float sum_of(f8 x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
+// The lanes of x from the given ones on, in its first places.
+#define LATER(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
+// OF over all lanes: of the vector's halves, then of the result's, to the last two.
+#define OVER_LANES(x, OF)                                                                              \
+  x = OF(x, LATER(x, 8, 9, 10, 11, 12, 13, 14, 15, -1, -1, -1, -1, -1, -1, -1, -1));                   \
+  x = OF(x, LATER(x, 4, 5, 6, 7, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));                     \
+  x = OF(x, LATER(x, 2, 3, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));                   \
+  x = OF(x, LATER(x, 1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));                  \
+  return x[0]
 
-INLINE float highest_of(f8 x) {
-  float top = x[0];
-  for (int i = 1; i < 8; i++) top = x[i] > top ? x[i] : top;
-  return top;
-}
+INLINE floats plus(floats a, floats b) { return a + b; }
+INLINE float sum_of(floats x) { OVER_LANES(x, plus); }
+INLINE float highest_of(floats x) { OVER_LANES(x, larger); }
 
 // e^x: x = n·ln 2 + r with n whole and |r| ≤ ln 2 / 2; e^r by its Taylor series up to r⁷/7! (the rest is below 6e-9),
 // times 2ⁿ. Below −87.3, where the result is no normal number any more, 0; above 88.7 infinity; NaN stays NaN.
-INLINE f8 exp8(f8 x) {
-  const f8 low = all8(-87.3f), high = all8(88.7f);
-  const f8 y = __builtin_elementwise_min(__builtin_elementwise_max(x, low), high);
+INLINE floats exponentials(floats x) {
+  const floats low = all(-87.3f), high = all(88.7f);
+  const floats y = __builtin_elementwise_min(__builtin_elementwise_max(x, low), high);
   // Adding 1.5·2²³ rounds to a whole number, which then stands in the lowest bits.
-  const f8 rounded = y * all8(1.4426950408889634f) + all8(12582912.f);
-  const i8 whole = (i8)rounded - 0x4b400000;
-  const f8 n = rounded - all8(12582912.f);
+  const floats rounded = y * all(1.4426950408889634f) + all(12582912.f);
+  const ints whole = (ints)rounded - 0x4b400000;
+  const floats n = rounded - all(12582912.f);
   // ln 2 in two parts: the first has so few digits that n times it is exact.
-  f8 r = n * all8(-0.693359375f) + y;
-  r = n * all8(0.00021219444005469057f) + r;
-  f8 sum = r * all8(1.f / 5040) + all8(1.f / 720);
-  sum = sum * r + all8(1.f / 120);
-  sum = sum * r + all8(1.f / 24);
-  sum = sum * r + all8(1.f / 6);
-  sum = sum * r + all8(.5f);
-  sum = sum * r + all8(1);
-  sum = sum * r + all8(1);
-  const f8 power = (f8)((whole + 127) << 23);
-  const f8 result = sum * power;
-  const f8 in_range = choose8(x < low, all8(0), choose8(x > high, all8(__builtin_inff()), result));
-  return choose8(x != x, x, in_range);
+  floats r = n * all(-0.693359375f) + y;
+  r = n * all(0.00021219444005469057f) + r;
+  floats sum = r * all(1.f / 5040) + all(1.f / 720);
+  sum = sum * r + all(1.f / 120);
+  sum = sum * r + all(1.f / 24);
+  sum = sum * r + all(1.f / 6);
+  sum = sum * r + all(.5f);
+  sum = sum * r + all(1);
+  sum = sum * r + all(1);
+  const floats power = (floats)((whole + 127) << 23);
+  const floats result = sum * power;
+  const floats in_range = choose(x < low, all(0), choose(x > high, all(__builtin_inff()), result));
+  return choose(x != x, x, in_range);
 }
 
-// Loads the first `count` ≤ 8 numbers, `rest` in the other lanes.
-INLINE f8 load_some(const float *from, long count, float rest) {
-  if (count >= 8) return load8(from);
-  f8 x = all8(rest);
+// Loads the first `count` numbers, at most as many as there are lanes, `rest` in the other lanes.
+INLINE floats load_some(const float *from, long count, float rest) {
+  if (count >= lanes) return load(from);
+  floats x = all(rest);
   for (long i = 0; i < count; i++) x[i] = from[i];
   return x;
 }
 
-// The same where eight numbers may be read, whatever stands beyond.
-INLINE f8 load_first(const float *from, long count, float rest) {
-  const i8 lanes = {0, 1, 2, 3, 4, 5, 6, 7}, limit = (i8){} + (int32_t)(count < 8 ? count : 8);
-  return choose8(lanes < limit, load8(from), all8(rest));
+// The same where as many numbers as lanes may be read, whatever stands beyond.
+INLINE floats load_first(const float *from, long count, float rest) {
+  const ints number = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return choose(number < (ints){} + (int32_t)(count < lanes ? count : lanes), load(from), all(rest));
 }
 
-INLINE void store_some(float *to, long count, f8 x) {
-  if (count >= 8) store8(to, x);
+INLINE void store_some(float *to, long count, floats x) {
+  if (count >= lanes) store(to, x);
   else for (long i = 0; i < count; i++) to[i] = x[i];
 }
 
