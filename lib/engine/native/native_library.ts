@@ -49,7 +49,7 @@ const files: Readonly<Record<string, readonly [vectors: string, file: string][]>
 /** The library and its vectors, or why none is used. */
 type Loaded =
   | { library: NativeLibrary; vectors: string; missing?: undefined }
-  | { library?: undefined; missing: string };
+  | { library?: undefined; vectors?: undefined; missing: string };
 
 let loaded: Loaded | undefined;
 

@@ -79,7 +79,7 @@ typedef struct {
 // Up to tile_rows queries · keys: scores [rows, columns], columns a multiple of panel_width.
 static void score(int rows, const float *q, const float *key_panels, long Dh, long columns, float *scores, long pitch) {
   for (long c = 0; c < columns; c += panel_width) {
-    tile_by_rows(rows, Dh, q, Dh, key_panels + c * Dh, scores + c, pitch, false, 0);
+    tile_by_rows(rows, Dh, q, Dh, key_panels + c * Dh, scores + c, pitch, false, 0, 0);
   }
 }
 
@@ -91,7 +91,7 @@ static void weigh(int rows, long depth, const float *weights, long pitch, const 
     const long width = least(panel_width, Dh - d);
     float *out = width == panel_width ? to + d : edge;
     tile_by_rows(rows, depth, weights, pitch, panels + d * packed, out, width == panel_width ? to_pitch : panel_width,
-                 false, 0);
+                 false, 0, 0);
     if (width == panel_width) continue;
     for (int r = 0; r < rows; r++) {
       for (long i = 0; i < width; i++) to[r * to_pitch + d + i] = edge[r * panel_width + i];
@@ -198,7 +198,7 @@ static void add_transposed(long keys, long rows, const float *weights, long pitc
   for (long d = 0; d < Dh; d += panel_width) {
     for (long c = 0; c < keys; c += tile_rows) {
       tile_by_columns((int)least(tile_rows, keys - c), rows, weights + c, pitch, panels + d * block_rows,
-                      sums + c * sums_pitch + d, sums_pitch, true, 0);
+                      sums + c * sums_pitch + d, sums_pitch, true, 0, 0);
     }
   }
 }

@@ -40,7 +40,7 @@ struct Decoder {
 enum {
   items_at_once = 96,
   blocks_at_once = 6,      // of keys, whose scores are summed side by side
-  few_rows = 12,           // that are drawn for together where all weights stay in the third cache,
+  few_rows = 2 * tile_rows,  // that are drawn for together where all weights stay in the third cache,
   few_weights = 16 << 20,  // as so many bytes of them do
   most_spare = 128 << 20,  // bytes of a closed decoder's cache that are kept
 };
@@ -176,7 +176,7 @@ static void product(const Packed *matrix, long rows, const float *a, float *out,
   for (long o = 0; o < matrix->out; o += panel_width) {
     for (long i = 0; i < rows; i += tile_rows) {
       tile_by_rows((int)least(tile_rows, rows - i), matrix->in, a + i * matrix->in, matrix->in,
-                   matrix->panels + o * matrix->in, out + i * pitch + o, pitch, add, matrix->bias + o);
+                   matrix->panels + o * matrix->in, out + i * pitch + o, pitch, add, matrix->bias + o, 0);
     }
   }
 }

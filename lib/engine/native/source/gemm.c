@@ -13,14 +13,56 @@ enum {
   deep = 192,                  // from here on it pays to fetch ahead
   very_deep = 385,             // from here on a panel fills the first cache, and packed B should stay in the second
   small_a = 1 << 20,           // numbers of A that stay in the third cache, so that they may be read more often (4 MB)
-  lines_at_once = 16,          // of the next panel's numbers that are fetched before a tile
 };
+
+// Cache lines of a matrix that will be read: `lines` side by side in each of `left` rows (or columns).
+struct Ahead {
+  const float *from;
+  long lines, line, next, left;
+};
+
+static Ahead ahead_of(Matrix x, long rows, long columns) {
+  const bool by_rows = x.column == 1;
+  const long side_by_side = by_rows ? columns : rows;
+  const long apart = by_rows ? x.row : x.column, left = side_by_side > 0 ? by_rows ? rows : columns : 0;
+  return (Ahead){x.data, (side_by_side + 15) / 16, 0, apart, left};
+}
+
+// Has the next line fetched, if there is one.
+INLINE void fetch(Ahead *ahead) {
+  if (!ahead || ahead->left <= 0) return;
+  __builtin_prefetch(ahead->from + 16 * ahead->line);
+  if (++ahead->line < ahead->lines) return;
+  ahead->line = 0;
+  ahead->from += ahead->next;
+  ahead->left--;
+}
 
 // Keeps the compiler from computing a pointer in another way than the source does.
 #define AS_IT_IS(pointer) __asm__("" : "+r"(pointer))
 
+// sums[rows, panel_width] += a column of A · a row of the panel. A pointer stands for every fourth row of A, and moves on: the
+// rows between are reached from it by an index, without an addition.
+INLINE void add_products(const int rows, const float **fourth, long row, long column, const float *panel,
+                         floats (*sums)[panel_vectors]) {
+  floats row_of_b[panel_vectors];
+#pragma unroll
+  for (int j = 0; j < panel_vectors; j++) row_of_b[j] = load(panel + j * lanes);
+#pragma unroll
+  for (int i = 0; i < rows; i++) {
+    const floats x = all(fourth[i / 4][i % 4 * row]);
+#pragma unroll
+    for (int j = 0; j < panel_vectors; j++) sums[i][j] += x * row_of_b[j];
+  }
+#pragma unroll
+  for (int i = 0; i < rows; i += 4) {
+    fourth[i / 4] += column;
+    if (tile_rows > 8) AS_IT_IS(fourth[i / 4]);  // there are no registers for a pointer to each of so many rows
+  }
+}
+
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
-                 long pitch, bool add, const float *start) {
+                 long pitch, bool add, const float *start, Ahead *ahead) {
   floats sums[tile_rows][panel_vectors];
 #pragma unroll
   for (int i = 0; i < rows; i++) {
@@ -29,31 +71,20 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   for (int i = 0; i < rows && depth >= deep; i++) {
     for (int j = 0; j < panel_vectors; j++) __builtin_prefetch(c + i * pitch + j * lanes, 1);
   }
-  // A pointer for every fourth row: the rows between are reached from it by an index, without an addition.
   const float *fourth[(tile_rows + 3) / 4];
 #pragma unroll
   for (int i = 0; i < rows; i += 4) {
     fourth[i / 4] = a + i * row;
     AS_IT_IS(fourth[i / 4]);
   }
-#pragma unroll 4
-  for (long d = 0; d < depth; d++) {
-    floats row_of_b[panel_vectors];
+  long d = 0;
+  for (; d + 4 <= depth; d += 4) {
+    fetch(ahead);
 #pragma unroll
-    for (int j = 0; j < panel_vectors; j++) row_of_b[j] = load(panel + j * lanes);
-#pragma unroll
-    for (int i = 0; i < rows; i++) {
-      const floats x = all(fourth[i / 4][i % 4 * row]);
-#pragma unroll
-      for (int j = 0; j < panel_vectors; j++) sums[i][j] += x * row_of_b[j];
-    }
-#pragma unroll
-    for (int i = 0; i < rows; i += 4) {
-      fourth[i / 4] += column;
-      if (tile_rows > 8) AS_IT_IS(fourth[i / 4]);  // the registers do not hold a pointer for each of so many rows
-    }
-    panel += panel_width;
+    for (int i = 0; i < 4; i++) add_products(rows, fourth, row, column, panel + i * panel_width, sums);
+    panel += 4 * panel_width;
   }
+  for (; d < depth; d++, panel += panel_width) add_products(rows, fourth, row, column, panel, sums);
 #pragma unroll
   for (int i = 0; i < rows; i++) {
 #pragma unroll
@@ -67,7 +98,7 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
 // One copy of the loop for every number of rows, so that the sums stay in registers.
 #define TILE(N, ROW, COLUMN)                                                                                     \
   case N:                                                                                                        \
-    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start);        \
+    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, ahead); \
     break
 #define TILES(ROW, COLUMN)                                                                     \
   switch (rows) {                                                                              \
@@ -77,12 +108,12 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   }
 
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
-                  const float *start) {
+                  const float *start, Ahead *ahead) {
   TILES(a_row, 1)
 }
 
 void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
-                     bool add, const float *start) {
+                     bool add, const float *start, Ahead *ahead) {
   TILES(1, a_column)
 }
 
@@ -153,35 +184,12 @@ static void clear(long m, long n, float *c, long pitch, const float *bias) {
   }
 }
 
-// Cache lines of a matrix that will be read: `lines` of them side by side in each of `left` rows (or columns).
-typedef struct {
-  const float *from;
-  long lines, line, next, left;
-} Ahead;
-
-static Ahead ahead_of(Matrix x, long rows, long columns) {
-  const bool by_rows = x.column == 1;
-  const long side_by_side = by_rows ? columns : rows;
-  return (Ahead){x.data, (side_by_side + 15) / 16, 0, by_rows ? x.row : x.column, by_rows ? rows : columns};
-}
-
-static void fetch(Ahead *ahead, int count) {
-  for (; count > 0 && ahead->left > 0; count--) {
-    __builtin_prefetch(ahead->from + 16 * ahead->line);
-    if (++ahead->line < ahead->lines) continue;
-    ahead->line = 0;
-    ahead->from += ahead->next;
-    ahead->left--;
-  }
-}
-
 // m rows and n columns of the result, those of some panels. A is read from its strips where it has any.
 static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *strips, const float *panels, float *c,
                             long pitch, bool add, const float *bias, Ahead *ahead) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
-    fetch(ahead, lines_at_once);
     for (long j = 0; j < n; j += panel_width) {
       const long width = least(panel_width, n - j);
       const bool whole = width == panel_width;
@@ -192,8 +200,9 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *s
         for (long q = 0; q < width; q++) padded[q] = start[q];
         start = padded;
       }
-      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, whole && add, start);
-      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, whole && add, start);
+      const bool adds = whole && add;
+      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, adds, start, ahead);
+      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, adds, start, ahead);
       if (whole) continue;
       for (int r = 0; r < rows; r++) {
         for (long q = 0; q < width; q++) {
@@ -227,14 +236,17 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
         const long mc = least(rows, m - i0);
         const Matrix block = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
         if (packs_a) pack_strips(block, kc, mc, strips);
+        const Matrix below = {block.data + mc * a.row, a.row, a.column};
+        Ahead next_rows = ahead_of(below, least(rows, m - i0 - mc), kc);
         // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
         // the result are written in longer pieces.
         const long across = panel_width * (kc < deep ? (stretch / panel_width + kc - 1) / kc : 1);
         for (long j = 0; j < nc; j += across) {
           const long width = least(across, nc - j);
           float *these = panels + j * kc;
-          Ahead ahead = {};
-          // Panels are packed when they are first needed; a deep one's successor is fetched while its tiles compute.
+          Ahead next_panel = {};
+          // Panels are packed when they are first needed; a deep one's successor is fetched while its tiles compute, and later
+          // the next rows of A.
           if (i0 == 0) {
             const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
             for (long q = 0; q < width; q += panel_width) {
@@ -242,12 +254,11 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
               pack_panel(part, kc, least(panel_width, width - q), these + q * kc);
             }
             const Matrix next = {from.data + width * b.column, b.row, b.column};
-            const long next_width = least(panel_width, nc - j - width);
-            if (kc >= deep && next_width > 0) ahead = ahead_of(next, kc, next_width);
+            if (kc >= deep) next_panel = ahead_of(next, kc, least(panel_width, nc - j - width));
           }
           const bool first = k0 == 0;
           tiles_of_panels(mc, width, kc, block, strips, these, c + i0 * pitch + j0 + j, pitch, add || !first,
-                          bias && first ? bias + j0 + j : 0, &ahead);
+                          bias && first ? bias + j0 + j : 0, next_panel.left > 0 ? &next_panel : &next_rows);
         }
       }
     }
@@ -285,7 +296,7 @@ void gemm(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch, bool
   const int parts = operations < 2e6 ? 1 : idle_threads();
   Product product = {m, n, k, a, b, c, pitch, add, bias, 0};
   // Threads that share rows each pack all of B; those that share columns each read all of A, and pack it where it has to be.
-  if (a.column == 1 ? m > 2 * n : m >= n) {
+  if (a.column == 1 ? m > 2 * n : m > n) {
     product.share = round_up((m + parts - 1) / parts, tile_rows);
     in_parallel(rows_of, &product, parts);
   } else {
