@@ -10,6 +10,7 @@ import * as tf from "@tensorflow/tfjs";
 import { InputError } from "../base/input_error.ts";
 import { randomStream } from "../base/random.ts";
 import { type EngineName, openEngine } from "./open_engine.ts";
+import { requestAdapter } from "./webgpu_adapter.ts";
 
 interface Input {
   shape: number[];
@@ -359,7 +360,7 @@ async function use(name: EngineName): Promise<string | undefined> {
 
 /** A software adapter is too slow to work with, but good enough for this suite. */
 async function useAnyWebgpu(): Promise<string | undefined> {
-  if (await navigator.gpu?.requestAdapter() == null) return "WebGPU finds no adapter";
+  if (await requestAdapter() == null) return "WebGPU finds no adapter";
   await import("@tensorflow/tfjs-backend-webgpu");
   await tf.setBackend("webgpu");
   await tf.ready();

@@ -33,14 +33,14 @@ tracedTest("compile() equals the eager step over ten AdamW steps", async (engine
 
 /** Runs a script in a process of its own; gives its standard output. */
 async function inProcess(script: string): Promise<string> {
-  const imports = `import { openEngine } from ${
-    JSON.stringify(new URL("./open_engine.ts", import.meta.url).href)
-  };
-    import { tracedMinusEager } from ${
-    JSON.stringify(new URL("./perceptron_for_tests.ts", import.meta.url).href)
-  };
+  const imports = Object.entries({
+    openEngine: "open_engine.ts",
+    requestAdapter: "webgpu_adapter.ts",
+    tracedMinusEager: "perceptron_for_tests.ts",
+  }).map(([name, file]) => `import { ${name} } from ${JSON.stringify(new URL(file, import.meta.url).href)};`);
+  const start = `${imports.join("\n")}
     const engine = await openEngine({ engine: "tensorflow" });`;
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", imports + script] }).output();
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", start + script] }).output();
   return new TextDecoder().decode(stdout).trim();
 }
 
@@ -58,7 +58,7 @@ Deno.test({
   ...needs,
   async fn() {
     const out = await inProcess(`
-      if (!await navigator.gpu.requestAdapter()) console.log("no adapter");
+      if (!await requestAdapter()) console.log("no adapter");
       else await tracedMinusEager(engine, { xla: true }).catch((error) => console.log(error.message));`);
     if (out === "no adapter" || Deno.build.os !== "linux") return console.log("left out: no Vulkan driver");
     assertEquals(

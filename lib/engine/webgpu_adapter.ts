@@ -20,7 +20,7 @@ export interface AdapterInfo {
  * @throws {InputError} when there is none, or only one in software.
  */
 export async function findAdapter(allowSoftware: boolean): Promise<string> {
-  const adapter = await requestQuietly();
+  const adapter = await requestAdapter();
   if (!adapter) {
     throw new InputError("Cannot find a graphics adapter; install a Vulkan, Metal or DirectX driver");
   }
@@ -31,13 +31,23 @@ export async function findAdapter(allowSoftware: boolean): Promise<string> {
   return name;
 }
 
-/** Asks for an adapter; on Linux without what its drivers say about displays that are not there. */
-async function requestQuietly(): Promise<GPUAdapter | null | undefined> {
-  const speak = Deno.build.os === "linux" ? silenceLog() : () => {};
+/** What chooses Deno's graphics interface when the first adapter is asked for, for as long as the process lives. */
+const chosenInterface = "DENO_WEBGPU_BACKEND";
+
+/**
+ * Asks for an adapter; on Linux by Vulkan unless the user chose otherwise, since shaders for OpenGL lose NaN, and without
+ * what drivers say about displays that are not there.
+ */
+export async function requestAdapter(): Promise<GPUAdapter | null | undefined> {
+  if (Deno.build.os !== "linux") return await navigator.gpu?.requestAdapter();
+  const chosen = Deno.env.get(chosenInterface);
+  if (chosen === undefined) Deno.env.set(chosenInterface, "vulkan");
+  const speak = silenceLog();
   try {
     return await navigator.gpu?.requestAdapter();
   } finally {
     speak();
+    if (chosen === undefined) Deno.env.delete(chosenInterface);
   }
 }
 
