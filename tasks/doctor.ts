@@ -15,7 +15,9 @@ await runTask("doctor", "Says what this machine has, and tries every engine.", {
   for (const { path, place } of libraries) console.log(`libtensorflow: ${path} (${place})`);
   if (libraries.length === 0) console.log("libtensorflow: not found; run `deno task setup`");
   const own = nativeKernels();
-  console.log(`Own kernels in machine code: ${own.library ? `for ${own.vectors}` : `not used: ${own.missing}`}`);
+  console.log(
+    `Own kernels in machine code: ${own.library ? `for ${own.vectors}` : `not used: ${own.missing}`}`,
+  );
   const pip = await findPip();
   console.log(
     pip ? `pip: ${pip.join(" ")}` : "pip: not found, so `deno task setup` cannot fetch libtensorflow",

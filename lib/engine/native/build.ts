@@ -1,19 +1,28 @@
 /**
- * Compiling the kernels in machine code: C by the clang in Zig, which PyPI has as `ziglang`, so that the same bytes come out
- * on every machine.
+ * Compiling the kernels that are written in C, by the clang in Zig, which PyPI has as `ziglang`, so that the same bytes come
+ * out on every machine.
  *
  * @module
  */
-/** For any Linux with glibc 2.17 or later. */
-const flags = "-target x86_64-linux-gnu.2.17 -std=c11 -O3 -ffp-contract=fast -fPIC -fvisibility=hidden " +
-  "-Wall -Wextra -Wno-psabi -g0";
-// The library must stay where it is when a worker that loaded it ends: TensorFlow keeps pointers to its functions.
-const linking = "-shared -s -Wl,-z,nodelete";
+const language = "-std=c11 -O3 -ffp-contract=fast -fvisibility=hidden -Wall -Wextra -Wno-psabi -g0 -s";
+/** For any Linux with glibc 2.17 or later; it stays where it is when a worker that loaded it ends: TensorFlow points to it. */
+const linux = "-target x86_64-linux-gnu.2.17 -fPIC -shared -Wl,-z,nodelete -lm -lpthread";
+/** A module that imports its memory and lets its stack be put where there is room. */
+const wasm =
+  "-target wasm32-freestanding -mcpu=generic+simd128+relaxed_simd+bulk_memory -nostdlib -Wl,--no-entry " +
+  "-Wl,--import-memory -Wl,--export=__stack_pointer";
 
-/** The libraries that are built, on any machine those of Linux on x86_64, and what for: AVX-512, and AVX2 with FMA. */
-const processors: Readonly<Record<string, string>> = {
-  "kernels-linux-x86_64-v4.so": "-mcpu=x86_64_v4 -mprefer-vector-width=512",
-  "kernels-linux-x86_64-v3.so": "-mcpu=x86_64_v3",
+const kernels = ["attention.c", "gemm.c", "layers.c"];
+const library = [...kernels, "decoder.c", "exports.c", "tensorflow_ops.c", "threads.c"];
+
+/** What is built, on any machine: for processors with AVX-512, for those with AVX2 and FMA, and for WebAssembly. */
+const targets: Readonly<Record<string, { sources: string[]; options: string }>> = {
+  "kernels-linux-x86_64-v4.so": {
+    sources: library,
+    options: `${linux} -mcpu=x86_64_v4 -mprefer-vector-width=512`,
+  },
+  "kernels-linux-x86_64-v3.so": { sources: library, options: `${linux} -mcpu=x86_64_v3` },
+  "../wasm_kernels/layers.wasm": { sources: [...kernels, "wasm.c"], options: wasm },
 };
 
 /** A library that is checked in: where, and its bytes. */
@@ -27,16 +36,13 @@ export type BuiltLibrary = { path: string; bytes: Uint8Array };
  */
 export async function buildNative(python: string): Promise<BuiltLibrary[]> {
   const source = decodeURIComponent(new URL("./source/", import.meta.url).pathname);
-  const sources: string[] = [];
-  for await (const { name } of Deno.readDir(source)) if (name.endsWith(".c")) sources.push(name);
   const scratch = await Deno.makeTempDir();
   try {
     const built: BuiltLibrary[] = [];
-    for (const [file, processor] of Object.entries(processors)) {
-      const out = `${scratch}/${file}`;
-      const options = `${flags} ${processor} ${linking} -o ${out}`.split(" ");
+    for (const [file, { sources, options }] of Object.entries(targets)) {
+      const out = `${scratch}/built`;
       const { success, stderr } = await new Deno.Command(python, {
-        args: ["-m", "ziglang", "cc", ...options, ...sources.sort(), "-lm", "-lpthread"],
+        args: ["-m", "ziglang", "cc", ...`${language} ${options} -o ${out}`.split(" "), ...sources],
         cwd: source,
         env: { ZIG_GLOBAL_CACHE_DIR: `${scratch}/cache`, ZIG_LOCAL_CACHE_DIR: `${scratch}/cache` },
         stdout: "null",

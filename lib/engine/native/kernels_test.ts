@@ -1,4 +1,4 @@
-/** The kernels in machine code beside compositions of tfjs's own operations, values and gradients. */
+/** The kernels written in C, as machine code and as WebAssembly, beside compositions of tfjs's own operations: values and gradients. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { adamwStep } from "../../learn/adamw.ts";
@@ -10,7 +10,7 @@ import { modelLogits, tokenEntropies, tokenLogprobs } from "../../model/scoring.
 import { tinyConfig, tinyPolicy } from "../../../tests/tiny_policy.ts";
 import { randomStream } from "../../base/random.ts";
 import { fused, hasFusedKernels, withoutFusedKernels } from "../fused_kernels.ts";
-import { openEngine } from "../open_engine.ts";
+import { type EngineName, openEngine } from "../open_engine.ts";
 import { needsTensorflow } from "../tensorflow_for_tests.ts";
 import { nativeLibrary } from "./native_library.ts";
 
@@ -20,15 +20,21 @@ if (ignore && !noTensorflow) {
   console.log("Tests of machine code are left out: there is none for this machine");
 }
 
-const test = (name: string, run: () => Promise<void>) =>
-  Deno.test(name, { ignore }, async () => {
-    const engine = await openEngine({ engine: "tensorflow" });
-    assert(hasFusedKernels());
-    tf.engine().startScope();
-    await run();
-    tf.engine().endScope();
-    engine.close();
-  });
+const testOn = (engines: EngineName[], name: string, run: (engine: EngineName) => Promise<void>) => {
+  for (const engineName of engines) {
+    Deno.test(`${name}, on ${engineName}`, { ignore: engineName === "tensorflow" && ignore }, async () => {
+      const engine = await openEngine({ engine: engineName });
+      assert(hasFusedKernels());
+      tf.engine().startScope();
+      await run(engineName);
+      tf.engine().endScope();
+      engine.close();
+    });
+  }
+};
+const test = (name: string, run: (engine: EngineName) => Promise<void>) =>
+  testOn(["tensorflow", "wasm"], name, run);
+const testNative = (name: string, run: () => Promise<void>) => testOn(["tensorflow"], name, run);
 
 function numbers(shape: number[], seed: string): tf.Tensor {
   const random = randomStream("native", seed, ...shape);
@@ -161,7 +167,7 @@ test("modelLogits() of sequences end to end are those of padded ones, gradients 
   }
 });
 
-test("tf.matMul() is TensorFlow's, transposed or not, of any size", async () => {
+testNative("tf.matMul() is TensorFlow's, transposed or not, of any size", async () => {
   const sizes = [[1, 1, 1], [5, 17, 3], [6, 16, 384], [7, 33, 385], [97, 130, 40], [200, 1030, 700], [
     64,
     100,
@@ -179,26 +185,29 @@ test("tf.matMul() is TensorFlow's, transposed or not, of any size", async () => 
   }
 });
 
-test("tf.matMul() leaves broadcast and integer products to TensorFlow", async () => {
+testNative("tf.matMul() leaves broadcast and integer products to TensorFlow", async () => {
   const broadcast = tf.matMul(tf.ones([2, 3, 4]), tf.ones([1, 4, 5]));
   assertEquals(broadcast.shape, [2, 3, 5]);
   const integers = tf.matMul(tf.tensor2d([[2]], [1, 1], "int32"), tf.tensor2d([[3]], [1, 1], "int32"));
   assertEquals([...await integers.data()], [6]);
 });
 
-test("tf.matMul() gives the same bits in a compiled step, after an operation that failed too", async () => {
-  const [a, b] = [numbers([2, 40, 300], "a"), numbers([2, 70, 300], "b")];
-  const engine = await openEngine({ engine: "tensorflow" });
-  const step = engine.compile("product", (a, b) => [tf.matMul(a!, b!, false, true)]);
-  const [expected] = step(a, b);
-  step.dispose();
-  assertThrows(() => tf.gather(a, tf.tensor1d([5], "int32")));
-  const product = tf.matMul(a, b, false, true);
-  assertEquals([product.shape, product.dtype], [[2, 40, 70], "float32"]);
-  assertEquals(await product.data(), await expected!.data());
-});
+testNative(
+  "tf.matMul() gives the same bits in a compiled step, after an operation that failed too",
+  async () => {
+    const [a, b] = [numbers([2, 40, 300], "a"), numbers([2, 70, 300], "b")];
+    const engine = await openEngine({ engine: "tensorflow" });
+    const step = engine.compile("product", (a, b) => [tf.matMul(a!, b!, false, true)]);
+    const [expected] = step(a, b);
+    step.dispose();
+    assertThrows(() => tf.gather(a, tf.tensor1d([5], "int32")));
+    const product = tf.matMul(a, b, false, true);
+    assertEquals([product.shape, product.dtype], [[2, 40, 70], "float32"]);
+    assertEquals(await product.data(), await expected!.data());
+  },
+);
 
-test("kernels give the same bits on one thread and on three", async () => {
+testNative("kernels give the same bits on one thread and on three", async () => {
   const [a, b, tall] = [numbers([300, 260], "a"), numbers([260, 500], "b"), numbers([900, 260], "tall")];
   const qkv = numbers([4 * 60, 3 * 32], "qkv");
   const rotation = [numbers([60, 8], "cos"), numbers([60, 8], "sin")] as const;
@@ -257,7 +266,7 @@ test("a kernel refuses what does not fit, with its reason", async () => {
   );
 });
 
-test("tf.matMul() of more than memory holds says so, and leaves nothing behind", () => {
+testNative("tf.matMul() of more than memory holds says so, and leaves nothing behind", () => {
   const [column, row] = [tf.ones([2 ** 20, 1]), tf.ones([1, 2 ** 20])]; // 4 TiB: above the limit of TensorFlow's pool
   const before = tf.memory().numTensors;
   assertThrows(() => tf.matMul(column, row), Error, "MatMul failed: out of memory for the result");

@@ -1,14 +1,16 @@
 /**
  * The wasm engine's own kernels, in the place of those of tfjs-wasm that are slow (a packed SIMD matrix product; gather,
- * split, concatenation, exp, sums), wrong or missing (the scatter-add that is gather's gradient). They run on tfjs's heap,
- * so that no tensor is copied. A heap that is full
- * becomes an error; tfjs-wasm would write over its own memory.
+ * split, concatenation, exp, sums), wrong or missing (the scatter-add that is gather's gradient), and the fused kernels. They
+ * run on tfjs's heap, so that no tensor is copied. A heap that is full becomes an error; tfjs-wasm would write over its own
+ * memory.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
 import { cast, clip, exp, extremum, identity, sum } from "./elementwise.ts";
+import { type FusedKernel, fusedKernels, registeredName } from "../fused_kernels.ts";
 import { loadKernels, type WasmBackend } from "./heap.ts";
+import { layer, loadLayers } from "./layers.ts";
 import { batchMatMul, fusedMatMul } from "./matmul.ts";
 import { concat, gather, slice, split, unsortedSegmentSum } from "./rows.ts";
 
@@ -39,6 +41,10 @@ const kernels: Record<string, Kernel> = {
   Sum: ({ x }, attributes, backend) => isFloat(x) ? sum(x, attributes, backend) : undefined,
 };
 
+for (const name of Object.keys(fusedKernels) as FusedKernel[]) {
+  kernels[registeredName(name)] = (inputs, attributes, backend) => layer(name, inputs, attributes, backend);
+}
+
 const registered = new Set<string>();
 
 /**
@@ -54,6 +60,7 @@ export async function registerWasmKernels(): Promise<void> {
     );
   }
   await loadKernels(tf.backend() as WasmBackend);
+  await loadLayers(tf.backend() as WasmBackend);
   for (const [kernelName, kernel] of Object.entries(kernels)) {
     if (registered.has(kernelName)) continue;
     registered.add(kernelName);

@@ -135,11 +135,13 @@ static void forward_span(const Work *w, const Span *span, long kv, float *rows, 
         for (long c = 0; c < seen; c += lanes) top = larger(top, load_first(row + c, seen - c, -__builtin_inff()));
         const floats highest = all(highest_of(top));
         floats sum = all(0);
-        for (long c = 0; c < columns; c += lanes) {
-          const floats p = c >= seen ? all(0) : exponentials(load_first(row + c, seen - c, -__builtin_inff()) - highest);
+        long c = 0;
+        for (; c < seen; c += lanes) {
+          const floats p = exponentials(load_first(row + c, seen - c, -__builtin_inff()) - highest);
           store(row + c, p);
           sum += p;
         }
+        for (; c < columns; c += lanes) store(row + c, all(0));
         const float total = sum_of(sum);
         w->log_sums[(row0 + i) * h->H + head] = highest[0] + __builtin_logf(total);
         inverse[i] = 1 / total;
@@ -237,8 +239,9 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
       const long count = least(block_rows, T - t), columns = round_up(t + count, panel_width), row0 = row_of(span, t);
       for (long r = 0; r < count; r += tile_rows) {
         const int n = (int)least(tile_rows, count - r);
-        score(n, q + (t + r) * Dh, key_panels, Dh, columns, p + r * padded, padded);
-        score(n, dout + (t + r) * Dh, value_panels, Dh, columns, ds + r * padded, padded);
+        const long visible = round_up(t + r + n, panel_width);  // columns that these rows may see
+        score(n, q + (t + r) * Dh, key_panels, Dh, visible, p + r * padded, padded);
+        score(n, dout + (t + r) * Dh, value_panels, Dh, visible, ds + r * padded, padded);
         for (int i = 0; i < n; i++) {
           const long at = row0 + r + i, seen = t + r + i + 1;
           // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
@@ -247,16 +250,18 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
           for (long d = 0; d < Dh; d += lanes) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
           const floats log_sum = all(w->known_sums[at * h->H + head]), shift = all(sum_of(dot));
           float *p_row = p + (r + i) * padded, *ds_row = ds + (r + i) * padded;
-          for (long c = 0; c < columns; c += lanes) {
-            const floats share = c >= seen ? all(0) : exponentials(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
+          long c = 0;
+          for (; c < seen; c += lanes) {
+            const floats share = exponentials(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
             store(p_row + c, share);
             store(ds_row + c, share * (load(ds_row + c) - shift));
           }
+          for (; c < columns; c += lanes) {
+            store(p_row + c, all(0));
+            store(ds_row + c, all(0));
+          }
         }
-      }
-      for (long r = 0; r < count; r += tile_rows) {
-        const int n = (int)least(tile_rows, count - r);
-        weigh(n, t + count, ds + r * padded, padded, key_rows, padded, Dh, dq + r * Dh, Dh);
+        weigh(n, t + r + n, ds + r * padded, padded, key_rows, padded, Dh, dq + r * Dh, Dh);
       }
       for (long r = 0; r < count; r++) {
         float *to = w->dqkv + (row0 + r) * width + head * Dh;

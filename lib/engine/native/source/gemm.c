@@ -1,5 +1,4 @@
 #include "gemm.h"
-#include <string.h>
 #include "threads.h"
 
 enum {
@@ -52,7 +51,7 @@ INLINE void add_products(const int rows, const float **fourth, long row, long co
   for (int i = 0; i < rows; i++) {
     const floats x = all(fourth[i / 4][i % 4 * row]);
 #pragma unroll
-    for (int j = 0; j < panel_vectors; j++) sums[i][j] += x * row_of_b[j];
+    for (int j = 0; j < panel_vectors; j++) sums[i][j] = multiply_add(x, row_of_b[j], sums[i][j]);
   }
 #pragma unroll
   for (int i = 0; i < rows; i += 4) {
@@ -167,7 +166,7 @@ static void pack_strips(Matrix a, long depth, long rows, float *strips) {
   // A column at a time: its numbers are next to each other.
   for (long d = 0; d < depth; d++) {
     const float *column = a.data + d * a.column;
-    for (long i = 0; i < whole; i += tile_rows) memcpy(strips + i * depth + d * tile_rows, column + i, 4 * tile_rows);
+    for (long i = 0; i < whole; i += tile_rows) __builtin_memcpy(strips + i * depth + d * tile_rows, column + i, 4 * tile_rows);
   }
   for (long i = 0; i < rows; i += tile_rows) {
     for (long d = i < whole ? depth : 0; d < depth; d++) {

@@ -8,9 +8,12 @@ typedef struct {
   long row, column;
 } Matrix;
 
-// A tile of the result is kept in registers: of 16 there are, two hold a row of a panel, and of 32 with AVX-512 as well.
+// A tile of the result is kept in registers: there are 32 of 16 numbers with AVX-512, 16 of 8 with AVX2, and 16 of 4 in
+// WebAssembly.
 #if defined(__AVX512F__)
 enum { tile_rows = 12, panel_vectors = 2 };
+#elif defined(__wasm__)
+enum { tile_rows = 4, panel_vectors = 1 };
 #else
 enum { tile_rows = 6, panel_vectors = 1 };
 #endif

@@ -1,6 +1,6 @@
-// Vectors of 16 floats, and what all kernels need. Written for clang's vector extensions, so that nothing names an
-// instruction; `deno task build:native` compiles it for processors with AVX-512, and for those with AVX2 and FMA, where a
-// vector takes two registers: sums are made in the same order on both.
+// Vectors of 16 floats, and what all kernels need. Written for clang's vector extensions, so that hardly anything names an
+// instruction; `deno task build:native` compiles it for processors with AVX-512, for those with AVX2 and FMA, where a vector
+// takes two registers, and for WebAssembly, where it takes four. Sums are made in the same order everywhere.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,19 +8,35 @@
 
 enum { lanes = 16 };
 
-typedef float floats __attribute__((vector_size(4 * lanes)));
-typedef int32_t ints __attribute__((vector_size(4 * lanes)));
+typedef float floats __attribute__((ext_vector_type(lanes)));
+typedef int32_t ints __attribute__((ext_vector_type(lanes)));
 typedef floats unaligned __attribute__((aligned(4)));
 
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE floats load(const float *from) { return *(const unaligned *)from; }
 INLINE void store(float *to, floats x) { *(unaligned *)to = x; }
-INLINE floats all(float x) { return (floats){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
-INLINE floats larger(floats a, floats b) { return __builtin_elementwise_max(a, b); }
-// a where the mask, the result of a comparison, is set; else b.
-INLINE floats choose(ints mask, floats a, floats b) { return (floats)((mask & (ints)a) | (~mask & (ints)b)); }
+INLINE floats all(float x) { return (floats)x; }
+INLINE floats larger(floats a, floats b) { return a > b ? a : b; }
+INLINE floats smaller(floats a, floats b) { return a < b ? a : b; }
 INLINE floats roots(floats x) { return __builtin_elementwise_sqrt(x); }
+
+// a · b + c, rounded once where the processor can.
+#if defined(__wasm_relaxed_simd__)
+INLINE floats multiply_add(floats a, floats b, floats c) {
+  typedef float four __attribute__((vector_size(16)));
+  typedef struct {
+    four part[lanes / 4];
+  } Fours;
+  const Fours x = __builtin_bit_cast(Fours, a), y = __builtin_bit_cast(Fours, b), z = __builtin_bit_cast(Fours, c);
+  Fours sum;
+#pragma unroll
+  for (int i = 0; i < lanes / 4; i++) sum.part[i] = __builtin_wasm_relaxed_madd_f32x4(x.part[i], y.part[i], z.part[i]);
+  return __builtin_bit_cast(floats, sum);
+}
+#else
+INLINE floats multiply_add(floats a, floats b, floats c) { return a * b + c; }
+#endif
 
 // The lanes of x from the given ones on, in its first places.
 #define LATER(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
@@ -37,28 +53,25 @@ INLINE float sum_of(floats x) { OVER_LANES(x, plus); }
 INLINE float highest_of(floats x) { OVER_LANES(x, larger); }
 
 // e^x: x = n·ln 2 + r with n whole and |r| ≤ ln 2 / 2; e^r by its Taylor series up to r⁷/7! (the rest is below 6e-9),
-// times 2ⁿ. Below −87.3, where the result is no normal number any more, 0; above 88.7 infinity; NaN stays NaN.
+// times 2ⁿ, whose exponent bits are those of 0 for n = −127 and of infinity for n = 128: below −126.5·ln 2 the result is 0,
+// above 127.5·ln 2 infinity. NaN stays NaN, since a comparison with it is false.
 INLINE floats exponentials(floats x) {
-  const floats low = all(-87.3f), high = all(88.7f);
-  const floats y = __builtin_elementwise_min(__builtin_elementwise_max(x, low), high);
+  const floats y = smaller(all(89), larger(all(-88), x));
   // Adding 1.5·2²³ rounds to a whole number, which then stands in the lowest bits.
-  const floats rounded = y * all(1.4426950408889634f) + all(12582912.f);
+  const floats rounded = multiply_add(y, all(1.4426950408889634f), all(12582912.f));
   const ints whole = (ints)rounded - 0x4b400000;
   const floats n = rounded - all(12582912.f);
   // ln 2 in two parts: the first has so few digits that n times it is exact.
-  floats r = n * all(-0.693359375f) + y;
-  r = n * all(0.00021219444005469057f) + r;
-  floats sum = r * all(1.f / 5040) + all(1.f / 720);
-  sum = sum * r + all(1.f / 120);
-  sum = sum * r + all(1.f / 24);
-  sum = sum * r + all(1.f / 6);
-  sum = sum * r + all(.5f);
-  sum = sum * r + all(1);
-  sum = sum * r + all(1);
-  const floats power = (floats)((whole + 127) << 23);
-  const floats result = sum * power;
-  const floats in_range = choose(x < low, all(0), choose(x > high, all(__builtin_inff()), result));
-  return choose(x != x, x, in_range);
+  floats r = multiply_add(n, all(-0.693359375f), y);
+  r = multiply_add(n, all(0.00021219444005469057f), r);
+  floats sum = multiply_add(r, all(1.f / 5040), all(1.f / 720));
+  sum = multiply_add(sum, r, all(1.f / 120));
+  sum = multiply_add(sum, r, all(1.f / 24));
+  sum = multiply_add(sum, r, all(1.f / 6));
+  sum = multiply_add(sum, r, all(.5f));
+  sum = multiply_add(sum, r, all(1));
+  sum = multiply_add(sum, r, all(1));
+  return sum * (floats)((whole + 127) << 23);
 }
 
 // Loads the first `count` numbers, at most as many as there are lanes, `rest` in the other lanes.
@@ -71,8 +84,9 @@ INLINE floats load_some(const float *from, long count, float rest) {
 
 // The same where as many numbers as lanes may be read, whatever stands beyond.
 INLINE floats load_first(const float *from, long count, float rest) {
+  if (count >= lanes) return load(from);
   const ints number = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return choose(number < (ints){} + (int32_t)(count < lanes ? count : lanes), load(from), all(rest));
+  return number < (int32_t)count ? load(from) : all(rest);
 }
 
 INLINE void store_some(float *to, long count, floats x) {
