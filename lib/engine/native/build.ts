@@ -8,9 +8,11 @@ const language = "-std=c11 -O3 -ffp-contract=fast -fvisibility=hidden -Wall -Wex
 /** For any Linux with glibc 2.17 or later; it stays where it is when a worker that loaded it ends: TensorFlow points to it. */
 const linux = "-target x86_64-linux-gnu.2.17 -fPIC -shared -Wl,-z,nodelete -lm -lpthread";
 /** A module that imports its memory and lets its stack be put where there is room. */
-const wasm =
-  "-target wasm32-freestanding -mcpu=generic+simd128+relaxed_simd+bulk_memory -nostdlib -Wl,--no-entry " +
-  "-Wl,--import-memory -Wl,--export=__stack_pointer";
+const wasm = "-target wasm32-freestanding -mcpu=generic+simd128+relaxed_simd+bulk_memory -nostdlib " +
+  "-Wl,--no-entry -Wl,--import-memory";
+/** What it exports beside what wasm.c says. */
+const exported = "__stack_pointer rms_norm rms_norm_gradient swi_glu swi_glu_gradient token_logprobs " +
+  "token_entropies column_sums adamw";
 
 const kernels = ["attention.c", "gemm.c", "layers.c"];
 const library = [...kernels, "decoder.c", "exports.c", "tensorflow_ops.c", "threads.c"];
@@ -22,7 +24,10 @@ const targets: Readonly<Record<string, { sources: string[]; options: string }>> 
     options: `${linux} -mcpu=x86_64_v4 -mprefer-vector-width=512`,
   },
   "kernels-linux-x86_64-v3.so": { sources: library, options: `${linux} -mcpu=x86_64_v3` },
-  "../wasm_kernels/layers.wasm": { sources: [...kernels, "wasm.c"], options: wasm },
+  "../wasm_kernels/layers.wasm": {
+    sources: [...kernels, "wasm.c"],
+    options: exported.split(" ").reduce((options, name) => `${options} -Wl,--export=${name}`, wasm),
+  },
 };
 
 /** A library that is checked in: where, and its bytes. */

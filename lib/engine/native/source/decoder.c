@@ -30,8 +30,8 @@ struct Decoder {
   // many where weights come from memory each time.
   long together;
   float *embedding, *cos, *sin;
-  // For each slot, block and key-value head: keys as [positions / lanes][Dh][lanes], then values as [positions][Dh]. What was not
-  // written yet may be read, and is not used.
+  // For each slot, block and key-value head: keys as [positions / lanes][Dh][lanes], then values as [positions][Dh]. What
+  // was not written yet may be read, and is not used.
   Memory cache;
   Packed logits;
   Block blocks[];
@@ -39,10 +39,10 @@ struct Decoder {
 
 enum {
   items_at_once = 96,
-  blocks_at_once = 6,      // of keys, whose scores are summed side by side
+  blocks_at_once = 6,        // of keys, whose scores are summed side by side
   few_rows = 2 * tile_rows,  // that are drawn for together where all weights stay in the third cache,
-  few_weights = 16 << 20,  // as so many bytes of them do
-  most_spare = 128 << 20,  // bytes of a closed decoder's cache that are kept
+  few_weights = 16 << 20,    // as so many bytes of them do
+  most_spare = 128 << 20,    // bytes of a closed decoder's cache that are kept
 };
 
 static long room(const DecoderShape *s) { return round_up(s->positions, lanes); }
