@@ -26,7 +26,7 @@ const targets: Readonly<Record<string, { sources: string[]; options: string }>> 
   "kernels-linux-x86_64-v3.so": { sources: library, options: `${linux} -mcpu=x86_64_v3` },
   "../wasm_kernels/layers.wasm": {
     sources: [...kernels, "wasm.c"],
-    options: exported.split(" ").reduce((options, name) => `${options} -Wl,--export=${name}`, wasm),
+    options: `${wasm} ${exported.split(" ").map((name) => `-Wl,--export=${name}`).join(" ")}`,
   },
 };
 

@@ -20,20 +20,19 @@ if (ignore && !noTensorflow) {
   console.log("Tests of machine code are left out: there is none for this machine");
 }
 
-const testOn = (engines: EngineName[], name: string, run: (engine: EngineName) => Promise<void>) => {
+const testOn = (engines: EngineName[], name: string, run: () => Promise<void>) => {
   for (const engineName of engines) {
     Deno.test(`${name}, on ${engineName}`, { ignore: engineName === "tensorflow" && ignore }, async () => {
       const engine = await openEngine({ engine: engineName });
       assert(hasFusedKernels());
       tf.engine().startScope();
-      await run(engineName);
+      await run();
       tf.engine().endScope();
       engine.close();
     });
   }
 };
-const test = (name: string, run: (engine: EngineName) => Promise<void>) =>
-  testOn(["tensorflow", "wasm"], name, run);
+const test = (name: string, run: () => Promise<void>) => testOn(["tensorflow", "wasm"], name, run);
 const testNative = (name: string, run: () => Promise<void>) => testOn(["tensorflow"], name, run);
 
 function numbers(shape: number[], seed: string): tf.Tensor {

@@ -20,9 +20,21 @@ interface Layer {
 }
 
 const first = ([shape]: Shape[]) => shape!;
-const second = (shapes: Shape[]) => shapes[1]!;
 const half = ([rows, columns]: Shape) => [rows!, columns! / 2];
-const perRow = ([rows]: Shape) => [rows!];
+
+/** Of logits [N, V]: two numbers a row. */
+const perRow = (name: string): Layer => ({
+  name,
+  sizes: first,
+  outputs: ([logits]) => [[logits![0]!], [logits![0]!]],
+});
+
+/** Its gradient, whose second input are the logits. */
+const perRowGradient = (name: string): Layer => ({
+  name,
+  sizes: ([_, logits]) => logits!,
+  outputs: ([_, logits]) => [logits!],
+});
 
 /** B, T, H, K and Dh of the shapes of qkv and of the cosines. */
 function headSizes([N]: Shape, [T, halfWidth]: Shape, { heads, kv_heads }: Attributes): Shape {
@@ -49,26 +61,10 @@ const layers: Record<Exclude<FusedKernel, "Linear">, Layer> = {
     sizes: (shapes, attributes) => headSizes(shapes[3]!, shapes[4]!, attributes),
     outputs: (shapes) => [shapes[3]!],
   },
-  TokenLogprobs: {
-    name: "token_logprobs",
-    sizes: first,
-    outputs: ([logits]) => [perRow(logits!), perRow(logits!)],
-  },
-  TokenLogprobsGrad: {
-    name: "token_logprobs_gradient",
-    sizes: second,
-    outputs: (shapes) => [second(shapes)],
-  },
-  TokenEntropies: {
-    name: "token_entropies",
-    sizes: first,
-    outputs: ([logits]) => [perRow(logits!), perRow(logits!)],
-  },
-  TokenEntropiesGrad: {
-    name: "token_entropies_gradient",
-    sizes: second,
-    outputs: (shapes) => [second(shapes)],
-  },
+  TokenLogprobs: perRow("token_logprobs"),
+  TokenLogprobsGrad: perRowGradient("token_logprobs_gradient"),
+  TokenEntropies: perRow("token_entropies"),
+  TokenEntropiesGrad: perRowGradient("token_entropies_gradient"),
   ColumnSums: { name: "column_sums", sizes: first, outputs: ([x]) => [[x![1]!]] },
   AdamW: {
     name: "adamw",

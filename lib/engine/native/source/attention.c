@@ -131,17 +131,17 @@ static void forward_span(const Work *w, const Span *span, long kv, float *rows, 
       for (int i = 0; i < count; i++) {
         float *row = scores + i * padded;
         const long seen = t + i + 1;
-        floats top = all(-__builtin_inff());
-        for (long c = 0; c < seen; c += lanes) top = larger(top, load_first(row + c, seen - c, -__builtin_inff()));
-        const floats highest = all(highest_of(top));
-        floats sum = all(0);
+        floats top = splat(-__builtin_inff());
+        for (long c = 0; c < seen; c += lanes) top = maximum(top, load_first(row + c, seen - c, -__builtin_inff()));
+        const floats highest = splat(highest_of(top));
+        floats sum = splat(0);
         long c = 0;
         for (; c < seen; c += lanes) {
-          const floats p = exponentials(load_first(row + c, seen - c, -__builtin_inff()) - highest);
+          const floats p = vector_exp(load_first(row + c, seen - c, -__builtin_inff()) - highest);
           store(row + c, p);
           sum += p;
         }
-        for (; c < columns; c += lanes) store(row + c, all(0));
+        for (; c < columns; c += lanes) store(row + c, splat(0));
         const float total = sum_of(sum);
         w->log_sums[(row0 + i) * h->H + head] = highest[0] + __builtin_logf(total);
         inverse[i] = 1 / total;
@@ -246,19 +246,19 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
           const long at = row0 + r + i, seen = t + r + i + 1;
           // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
           const float *o = w->known_out + at * out_width + head * Dh, *go = dout + (t + r + i) * Dh;
-          floats dot = all(0);
+          floats dot = splat(0);
           for (long d = 0; d < Dh; d += lanes) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
-          const floats log_sum = all(w->known_sums[at * h->H + head]), shift = all(sum_of(dot));
+          const floats log_sum = splat(w->known_sums[at * h->H + head]), shift = splat(sum_of(dot));
           float *p_row = p + (r + i) * padded, *ds_row = ds + (r + i) * padded;
           long c = 0;
           for (; c < seen; c += lanes) {
-            const floats share = exponentials(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
+            const floats share = vector_exp(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
             store(p_row + c, share);
             store(ds_row + c, share * (load(ds_row + c) - shift));
           }
           for (; c < columns; c += lanes) {
-            store(p_row + c, all(0));
-            store(ds_row + c, all(0));
+            store(p_row + c, splat(0));
+            store(ds_row + c, splat(0));
           }
         }
         weigh(n, t + r + n, ds + r * padded, padded, key_rows, padded, Dh, dq + r * Dh, Dh);

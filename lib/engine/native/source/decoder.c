@@ -185,12 +185,12 @@ static void product(const Packed *matrix, long rows, const float *a, float *out,
 static void normalise(long rows, long D, const float *x, long pitch, float epsilon, float *to) {
   for (long i = 0; i < rows; i++) {
     const float *from = x + i * pitch;
-    floats squares = all(0);
+    floats squares = splat(0);
     for (long d = 0; d < D; d += lanes) {
       const floats part = load_some(from + d, D - d, 0);
       squares += part * part;
     }
-    const floats inverse = all(1 / __builtin_sqrtf(sum_of(squares) / (float)D + epsilon));
+    const floats inverse = splat(1 / __builtin_sqrtf(sum_of(squares) / (float)D + epsilon));
     for (long d = 0; d < D; d += lanes) store_some(to + i * D + d, D - d, load_some(from + d, D - d, 0) * inverse);
   }
 }
@@ -221,9 +221,9 @@ static void rotate_and_store(const Decoder *d, const DecoderItem *item, long lay
 INLINE void score_blocks(const int count, const float *q, const float *keys, long Dh, float *scores,
                          const float *ahead) {
   floats sums[blocks_at_once];
-  for (int i = 0; i < count; i++) sums[i] = all(0);
+  for (int i = 0; i < count; i++) sums[i] = splat(0);
   for (long d = 0; d < Dh; d++) {
-    const floats x = all(q[d]);
+    const floats x = splat(q[d]);
 #pragma unroll
     for (int i = 0; i < count; i++) __builtin_prefetch(ahead + lanes * (count * d + i));
 #pragma unroll
@@ -252,10 +252,10 @@ static void score_all(long blocks, const float *q, const float *keys, long Dh, f
 INLINE void sum_values(const int wide, const float *weights, long count, const float *values, long Dh, float factor,
                        float *to, const float *ahead) {
   floats sums[2][2];
-  for (int i = 0; i < wide / lanes; i++) sums[0][i] = sums[1][i] = all(0);
+  for (int i = 0; i < wide / lanes; i++) sums[0][i] = sums[1][i] = splat(0);
   long c = 0;
   for (; c + 2 <= count; c += 2) {
-    const floats w = all(weights[c]), u = all(weights[c + 1]);
+    const floats w = splat(weights[c]), u = splat(weights[c + 1]);
 #pragma unroll
     for (int i = 0; i < wide / lanes; i++) {
       __builtin_prefetch(ahead + c * Dh + lanes * i);
@@ -265,9 +265,9 @@ INLINE void sum_values(const int wide, const float *weights, long count, const f
     }
   }
   if (c < count) {
-    for (int i = 0; i < wide / lanes; i++) sums[0][i] += all(weights[c]) * load(values + c * Dh + lanes * i);
+    for (int i = 0; i < wide / lanes; i++) sums[0][i] += splat(weights[c]) * load(values + c * Dh + lanes * i);
   }
-  for (int i = 0; i < wide / lanes; i++) store(to + lanes * i, (sums[0][i] + sums[1][i]) * all(factor));
+  for (int i = 0; i < wide / lanes; i++) store(to + lanes * i, (sums[0][i] + sums[1][i]) * splat(factor));
 }
 
 // Attention of one item to all positions of its slot up to its own; queries are scaled already.
@@ -280,12 +280,12 @@ static void attend(const Decoder *d, const DecoderItem *item, const DecoderItem 
     const float *keys = keys_of(d, item->slot, layer, head / (s->H / s->K)), *q = qkv + head * Dh;
     const float *values = keys + room(s) * Dh;
     score_all((count + lanes - 1) / lanes, q, keys, Dh, scores, values);
-    floats top = all(-__builtin_inff());
-    for (long c = 0; c < count; c += lanes) top = larger(top, load_first(scores + c, count - c, -__builtin_inff()));
-    const floats highest = all(highest_of(top));
-    floats total = all(0);
+    floats top = splat(-__builtin_inff());
+    for (long c = 0; c < count; c += lanes) top = maximum(top, load_first(scores + c, count - c, -__builtin_inff()));
+    const floats highest = splat(highest_of(top));
+    floats total = splat(0);
     for (long c = 0; c < count; c += lanes) {
-      const floats e = exponentials(load_first(scores + c, count - c, -__builtin_inff()) - highest);
+      const floats e = vector_exp(load_first(scores + c, count - c, -__builtin_inff()) - highest);
       store(scores + c, e);
       total += e;
     }
@@ -311,16 +311,16 @@ static void gate_rows(long rows, long F, const float *wide, long pitch, float *t
 
 // p = softmax(logits · scale).
 static void softmax(long V, const float *logits, float scale, float *p) {
-  floats top = all(-__builtin_inff());
-  for (long v = 0; v < V; v += lanes) top = larger(top, load_some(logits + v, V - v, -__builtin_inff()) * all(scale));
-  const floats highest = all(highest_of(top));
-  floats total = all(0);
+  floats top = splat(-__builtin_inff());
+  for (long v = 0; v < V; v += lanes) top = maximum(top, load_some(logits + v, V - v, -__builtin_inff()) * splat(scale));
+  const floats highest = splat(highest_of(top));
+  floats total = splat(0);
   for (long v = 0; v < V; v += lanes) {
-    const floats e = exponentials(load_some(logits + v, V - v, -__builtin_inff()) * all(scale) - highest);
+    const floats e = vector_exp(load_some(logits + v, V - v, -__builtin_inff()) * splat(scale) - highest);
     store_some(p + v, V - v, e);
     total += e;
   }
-  const floats share = all(1 / sum_of(total));
+  const floats share = splat(1 / sum_of(total));
   for (long v = 0; v < V; v += lanes) store_some(p + v, V - v, load_some(p + v, V - v, 0) * share);
 }
 

@@ -9,32 +9,32 @@ enum {
   many_rows_at_once = 96,      // the same where B is read from the third cache, so that it is read less often
   small_b = 1 << 16,           // packed numbers of B that stay in the second cache (256 KB)
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
-  deep = 192,                  // from here on it pays to fetch ahead
+  deep = 192,                  // from here on it pays to prefetch
   very_deep = 385,             // from here on a panel fills the first cache, and packed B should stay in the second
   small_a = 1 << 20,           // numbers of A that stay in the third cache, so that they may be read more often (4 MB)
 };
 
-// Cache lines of a matrix that will be read: `lines` side by side in each of `left` rows (or columns).
-struct Ahead {
+// Cache lines that will be read: `lines` of a matrix side by side in each of `left` rows (or columns).
+struct Prefetch {
   const float *from;
   long lines, line, next, left;
 };
 
-static Ahead ahead_of(Matrix x, long rows, long columns) {
+static Prefetch prefetch_of(Matrix x, long rows, long columns) {
   const bool by_rows = x.column == 1;
   const long side_by_side = by_rows ? columns : rows;
   const long apart = by_rows ? x.row : x.column, left = side_by_side > 0 ? by_rows ? rows : columns : 0;
-  return (Ahead){x.data, (side_by_side + 15) / 16, 0, apart, left};
+  return (Prefetch){x.data, (side_by_side + 15) / 16, 0, apart, left};
 }
 
-// Has the next line fetched, if there is one.
-INLINE void fetch(Ahead *ahead) {
-  if (!ahead || ahead->left <= 0) return;
-  __builtin_prefetch(ahead->from + 16 * ahead->line);
-  if (++ahead->line < ahead->lines) return;
-  ahead->line = 0;
-  ahead->from += ahead->next;
-  ahead->left--;
+// Prefetches the next line, if there is one.
+INLINE void prefetch_line(Prefetch *prefetch) {
+  if (!prefetch || prefetch->left <= 0) return;
+  __builtin_prefetch(prefetch->from + 16 * prefetch->line);
+  if (++prefetch->line < prefetch->lines) return;
+  prefetch->line = 0;
+  prefetch->from += prefetch->next;
+  prefetch->left--;
 }
 
 // Keeps the compiler from computing a pointer in another way than the source does.
@@ -49,7 +49,7 @@ INLINE void add_products(const int rows, const float **fourth, long row, long co
   for (int j = 0; j < panel_vectors; j++) row_of_b[j] = load(panel + j * lanes);
 #pragma unroll
   for (int i = 0; i < rows; i++) {
-    const floats x = all(fourth[i / 4][i % 4 * row]);
+    const floats x = splat(fourth[i / 4][i % 4 * row]);
 #pragma unroll
     for (int j = 0; j < panel_vectors; j++) sums[i][j] = multiply_add(x, row_of_b[j], sums[i][j]);
   }
@@ -61,11 +61,11 @@ INLINE void add_products(const int rows, const float **fourth, long row, long co
 }
 
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
-                 long pitch, bool add, const float *start, Ahead *ahead) {
+                 long pitch, bool add, const float *start, Prefetch *prefetch) {
   floats sums[tile_rows][panel_vectors];
 #pragma unroll
   for (int i = 0; i < rows; i++) {
-    for (int j = 0; j < panel_vectors; j++) sums[i][j] = start ? load(start + j * lanes) : all(0);
+    for (int j = 0; j < panel_vectors; j++) sums[i][j] = start ? load(start + j * lanes) : splat(0);
   }
   for (int i = 0; i < rows && depth >= deep; i++) {
     for (int j = 0; j < panel_vectors; j++) __builtin_prefetch(c + i * pitch + j * lanes, 1);
@@ -78,7 +78,7 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   }
   long d = 0;
   for (; d + 4 <= depth; d += 4) {
-    fetch(ahead);
+    prefetch_line(prefetch);
 #pragma unroll
     for (int i = 0; i < 4; i++) add_products(rows, fourth, row, column, panel + i * panel_width, sums);
     panel += 4 * panel_width;
@@ -97,7 +97,7 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
 // One copy of the loop for every number of rows, so that the sums stay in registers.
 #define TILE(N, ROW, COLUMN)                                                                                     \
   case N:                                                                                                        \
-    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, ahead); \
+    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch); \
     break
 #define TILES(ROW, COLUMN)                                                                     \
   switch (rows) {                                                                              \
@@ -107,12 +107,12 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   }
 
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
-                  const float *start, Ahead *ahead) {
+                  const float *start, Prefetch *prefetch) {
   TILES(a_row, 1)
 }
 
 void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
-                     bool add, const float *start, Ahead *ahead) {
+                     bool add, const float *start, Prefetch *prefetch) {
   TILES(1, a_column)
 }
 
@@ -185,7 +185,7 @@ static void clear(long m, long n, float *c, long pitch, const float *bias) {
 
 // m rows and n columns of the result, those of some panels. A is read from its strips where it has any.
 static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *strips, const float *panels, float *c,
-                            long pitch, bool add, const float *bias, Ahead *ahead) {
+                            long pitch, bool add, const float *bias, Prefetch *prefetch) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
@@ -200,8 +200,8 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *s
         start = padded;
       }
       const bool adds = whole && add;
-      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, adds, start, ahead);
-      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, adds, start, ahead);
+      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, adds, start, prefetch);
+      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, adds, start, prefetch);
       if (whole) continue;
       for (int r = 0; r < rows; r++) {
         for (long q = 0; q < width; q++) {
@@ -236,14 +236,14 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
         const Matrix block = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
         if (packs_a) pack_strips(block, kc, mc, strips);
         const Matrix below = {block.data + mc * a.row, a.row, a.column};
-        Ahead next_rows = ahead_of(below, least(rows, m - i0 - mc), kc);
+        Prefetch next_rows = prefetch_of(below, least(rows, m - i0 - mc), kc);
         // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
         // the result are written in longer pieces.
         const long across = panel_width * (kc < deep ? (stretch / panel_width + kc - 1) / kc : 1);
         for (long j = 0; j < nc; j += across) {
           const long width = least(across, nc - j);
           float *these = panels + j * kc;
-          Ahead next_panel = {};
+          Prefetch next_panel = {};
           // Panels are packed when they are first needed; a deep one's successor is fetched while its tiles compute, and later
           // the next rows of A.
           if (i0 == 0) {
@@ -253,7 +253,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
               pack_panel(part, kc, least(panel_width, width - q), these + q * kc);
             }
             const Matrix next = {from.data + width * b.column, b.row, b.column};
-            if (kc >= deep) next_panel = ahead_of(next, kc, least(panel_width, nc - j - width));
+            if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, nc - j - width));
           }
           const bool first = k0 == 0;
           tiles_of_panels(mc, width, kc, block, strips, these, c + i0 * pitch + j0 + j, pitch, add || !first,

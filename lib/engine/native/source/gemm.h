@@ -35,14 +35,14 @@ void gemm_batch(long batch, long m, long n, long k, const float *a, bool transpo
 // Lays `width` ≤ panel_width columns of b[depth, width] out as a panel, zeros beyond.
 void pack_panel(Matrix b, long depth, long width, float *panel);
 
-// Memory that is to be fetched meanwhile.
-typedef struct Ahead Ahead;
+// Memory that is to be prefetched meanwhile.
+typedef struct Prefetch Prefetch;
 
-// c[rows ≤ tile_rows, panel_width] = (add ? c : start[panel_width]) + a[rows, depth] · panel; start and ahead may be null.
+// c[rows ≤ tile_rows, panel_width] = (add ? c : start[panel_width]) + a[rows, depth] · panel; start and prefetch may be null.
 // a's columns are next to each other.
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
-                  const float *start, Ahead *ahead);
+                  const float *start, Prefetch *prefetch);
 
 // The same for an a whose rows are next to each other: a[i + d·a_column].
 void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
-                     bool add, const float *start, Ahead *ahead);
+                     bool add, const float *start, Prefetch *prefetch);

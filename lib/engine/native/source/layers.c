@@ -9,7 +9,7 @@ INLINE long parts_of(long rows) { return (rows + rows_of_a_part - 1) / rows_of_a
 #define VECTORS(D, d, count) for (long d = 0, count = (D); d < (D); d += lanes, count -= lanes)
 
 INLINE float inverse_rms(long D, const float *x, float epsilon) {
-  floats squares = all(0);
+  floats squares = splat(0);
   VECTORS(D, d, count) {
     const floats value = load_some(x + d, count, 0);
     squares += value * value;
@@ -29,7 +29,7 @@ static void norm_rows(void *context, long part) {
   const long D = n->D;
   for (long i = part * rows_of_a_part; i < least(n->N, (part + 1) * rows_of_a_part); i++) {
     const float *x = n->x + i * D;
-    const floats inverse = all(inverse_rms(D, x, n->epsilon));
+    const floats inverse = splat(inverse_rms(D, x, n->epsilon));
     VECTORS(D, d, count) {
       store_some(n->y + i * D + d, count, load_some(x + d, count, 0) * inverse * load_some(n->w + d, count, 0));
     }
@@ -46,20 +46,20 @@ static void norm_gradient_rows(void *context, long part) {
   const Norm *n = context;
   const long D = n->D;
   float *dw = n->dw + part * D;
-  VECTORS(D, d, count) store_some(dw + d, count, all(0));
+  VECTORS(D, d, count) store_some(dw + d, count, splat(0));
   for (long i = part * rows_of_a_part; i < least(n->N, (part + 1) * rows_of_a_part); i++) {
     const float *x = n->x + i * D, *dy = n->dy + i * D;
     const float inverse = inverse_rms(D, x, n->epsilon);
-    floats dot = all(0);
+    floats dot = splat(0);
     VECTORS(D, d, count) {
-      const floats g_u = load_some(dy + d, count, 0) * load_some(x + d, count, 0) * all(inverse);
+      const floats g_u = load_some(dy + d, count, 0) * load_some(x + d, count, 0) * splat(inverse);
       dot += g_u * load_some(n->w + d, count, 0);
       store_some(dw + d, count, load_some(dw + d, count, 0) + g_u);
     }
-    const floats mean = all(sum_of(dot) / (float)D * inverse);
+    const floats mean = splat(sum_of(dot) / (float)D * inverse);
     VECTORS(D, d, count) {
       const floats g = load_some(dy + d, count, 0) * load_some(n->w + d, count, 0);
-      store_some(n->y + i * D + d, count, all(inverse) * (g - mean * load_some(x + d, count, 0)));
+      store_some(n->y + i * D + d, count, splat(inverse) * (g - mean * load_some(x + d, count, 0)));
     }
   }
 }
@@ -82,12 +82,12 @@ typedef struct {
   float *out;
 } Gated;
 
-INLINE floats sigmoids(floats x) { return all(1) / (all(1) + exponentials(-x)); }
+INLINE floats vector_sigmoid(floats x) { return splat(1) / (splat(1) + vector_exp(-x)); }
 
 void swi_glu_row(long F, const float *gate_up, float *y) {
   VECTORS(F, d, count) {
     const floats gate = load_some(gate_up + d, count, 0), up = load_some(gate_up + F + d, count, 0);
-    store_some(y + d, count, gate * sigmoids(gate) * up);
+    store_some(y + d, count, gate * vector_sigmoid(gate) * up);
   }
 }
 
@@ -113,8 +113,8 @@ static void gated_gradient_rows(void *context, long part) {
     VECTORS(F, d, count) {
       const floats gate = load_some(row + d, count, 0), up = load_some(row + F + d, count, 0);
       const floats dy = load_some(dy_row + d, count, 0);
-      const floats sigmoid = sigmoids(gate), silu = gate * sigmoid;
-      store_some(to + d, count, dy * up * (sigmoid + silu * (all(1) - sigmoid)));
+      const floats sigmoid = vector_sigmoid(gate), silu = gate * sigmoid;
+      store_some(to + d, count, dy * up * (sigmoid + silu * (splat(1) - sigmoid)));
       store_some(to + F + d, count, dy * silu);
     }
   }
@@ -136,11 +136,11 @@ typedef struct {
 } Tokens;
 
 static float log_sum_exp(const float *x, long count, float scale) {
-  floats top = all(-__builtin_inff());
-  VECTORS(count, v, left) top = larger(top, load_some(x + v, left, -__builtin_inff()));
+  floats top = splat(-__builtin_inff());
+  VECTORS(count, v, left) top = maximum(top, load_some(x + v, left, -__builtin_inff()));
   const float highest = highest_of(top) * scale;
-  floats sum = all(0);
-  VECTORS(count, v, left) sum += exponentials(load_some(x + v, left, -__builtin_inff()) * all(scale) - all(highest));
+  floats sum = splat(0);
+  VECTORS(count, v, left) sum += vector_exp(load_some(x + v, left, -__builtin_inff()) * splat(scale) - splat(highest));
   return highest + __builtin_logf(sum_of(sum));
 }
 
@@ -166,12 +166,12 @@ static void token_gradient_rows(void *context, long part) {
     float *to = t->dlogits + i * t->V;
     const float weight = t->dlogp[i] * t->scale;
     if (weight == 0) {  // a padded or masked position
-      VECTORS(t->V, v, count) store_some(to + v, count, all(0));
+      VECTORS(t->V, v, count) store_some(to + v, count, splat(0));
       continue;
     }
     VECTORS(t->V, v, count) {
-      const floats p = exponentials(load_some(row + v, count, 0) * all(t->scale) - all(t->known_sums[i]));
-      store_some(to + v, count, p * all(-weight));
+      const floats p = vector_exp(load_some(row + v, count, 0) * splat(t->scale) - splat(t->known_sums[i]));
+      store_some(to + v, count, p * splat(-weight));
     }
     to[t->targets[i]] += weight;
   }
@@ -194,15 +194,15 @@ typedef struct {
 
 static void entropy_rows(void *context, long part) {
   const Entropies *e = context;
-  const floats scale = all(e->scale);
+  const floats scale = splat(e->scale);
   for (long i = part * rows_of_a_part; i < least(e->N, (part + 1) * rows_of_a_part); i++) {
     const float *row = e->logits + i * e->V;
     const float log_sum = log_sum_exp(row, e->V, e->scale);
-    floats mean = all(0);  // of log p, which keeps more digits than the mean of the logits
+    floats mean = splat(0);  // of log p, which keeps more digits than the mean of the logits
     VECTORS(e->V, v, count) {
       // Lanes beyond the row have p = 0 and a finite log p.
-      const floats log_p = load_some(row + v, count, -1e30f) * scale - all(log_sum);
-      mean += exponentials(log_p) * log_p;
+      const floats log_p = load_some(row + v, count, -1e30f) * scale - splat(log_sum);
+      mean += vector_exp(log_p) * log_p;
     }
     e->log_sums[i] = log_sum;
     e->entropies[i] = -sum_of(mean);
@@ -217,10 +217,10 @@ void token_entropies(long N, long V, const float *logits, float scale, float *en
 static void entropy_gradient_rows(void *context, long part) {
   const Entropies *e = context;
   for (long i = part * rows_of_a_part; i < least(e->N, (part + 1) * rows_of_a_part); i++) {
-    const floats weight = all(-e->dentropies[i] * e->scale), entropy = all(e->known[i]), log_sum = all(e->known_sums[i]);
+    const floats weight = splat(-e->dentropies[i] * e->scale), entropy = splat(e->known[i]), log_sum = splat(e->known_sums[i]);
     VECTORS(e->V, v, count) {
-      const floats log_p = load_some(e->logits + i * e->V + v, count, 0) * all(e->scale) - log_sum;
-      store_some(e->dlogits + i * e->V + v, count, exponentials(log_p) * (log_p + entropy) * weight);
+      const floats log_p = load_some(e->logits + i * e->V + v, count, 0) * splat(e->scale) - log_sum;
+      store_some(e->dlogits + i * e->V + v, count, vector_exp(log_p) * (log_p + entropy) * weight);
     }
   }
 }
@@ -249,16 +249,16 @@ typedef struct {
 
 static void adamw_part(void *context, long part) {
   const Step *s = context;
-  const floats clip = all(s->scalars[0]), beta1 = all(s->scalars[1]), beta2 = all(s->scalars[2]);
-  const floats root = all(s->scalars[3]), epsilon = all(s->scalars[4]), rate = all(s->scalars[5]);
-  const floats keep = all(s->scalars[6]), one = all(1);
+  const floats clip = splat(s->scalars[0]), beta1 = splat(s->scalars[1]), beta2 = splat(s->scalars[2]);
+  const floats root = splat(s->scalars[3]), epsilon = splat(s->scalars[4]), rate = splat(s->scalars[5]);
+  const floats keep = splat(s->scalars[6]), one = splat(1);
   const long from = part * numbers_of_a_part, count = least(numbers_of_a_part, s->count - from);
   VECTORS(count, i, left) {
     const long at = from + i;
     const floats g = load_some(s->gradient + at, left, 0) * clip;
     const floats m = load_some(s->m + at, left, 0) * beta1 + g * (one - beta1);
     const floats v = load_some(s->v + at, left, 0) * beta2 + g * g * (one - beta2);
-    const floats change = m / (roots(v) * root + epsilon) * rate;
+    const floats change = m / (vector_sqrt(v) * root + epsilon) * rate;
     store_some(s->new_m + at, left, m);
     store_some(s->new_v + at, left, v);
     store_some(s->new_value + at, left, load_some(s->value + at, left, 0) * keep - change);

@@ -16,10 +16,10 @@ typedef floats unaligned __attribute__((aligned(4)));
 
 INLINE floats load(const float *from) { return *(const unaligned *)from; }
 INLINE void store(float *to, floats x) { *(unaligned *)to = x; }
-INLINE floats all(float x) { return (floats)x; }
-INLINE floats larger(floats a, floats b) { return a > b ? a : b; }
-INLINE floats smaller(floats a, floats b) { return a < b ? a : b; }
-INLINE floats roots(floats x) { return __builtin_elementwise_sqrt(x); }
+INLINE floats splat(float x) { return (floats)x; }
+INLINE floats maximum(floats a, floats b) { return a > b ? a : b; }
+INLINE floats minimum(floats a, floats b) { return a < b ? a : b; }
+INLINE floats vector_sqrt(floats x) { return __builtin_elementwise_sqrt(x); }
 
 // a · b + c, rounded once where the processor can.
 #if defined(__wasm_relaxed_simd__)
@@ -50,34 +50,34 @@ INLINE floats multiply_add(floats a, floats b, floats c) { return a * b + c; }
 
 INLINE floats plus(floats a, floats b) { return a + b; }
 INLINE float sum_of(floats x) { OVER_LANES(x, plus); }
-INLINE float highest_of(floats x) { OVER_LANES(x, larger); }
+INLINE float highest_of(floats x) { OVER_LANES(x, maximum); }
 
 // e^x: x = n·ln 2 + r with n whole and |r| ≤ ln 2 / 2; e^r by its Taylor series up to r⁷/7! (the rest is below 6e-9),
 // times 2ⁿ, whose exponent bits are those of 0 for n = −127 and of infinity for n = 128: below −126.5·ln 2 the result is 0,
 // above 127.5·ln 2 infinity. NaN stays NaN, since a comparison with it is false.
-INLINE floats exponentials(floats x) {
-  const floats y = smaller(all(89), larger(all(-88), x));
+INLINE floats vector_exp(floats x) {
+  const floats y = minimum(splat(89), maximum(splat(-88), x));
   // Adding 1.5·2²³ rounds to a whole number, which then stands in the lowest bits.
-  const floats rounded = multiply_add(y, all(1.4426950408889634f), all(12582912.f));
+  const floats rounded = multiply_add(y, splat(1.4426950408889634f), splat(12582912.f));
   const ints whole = (ints)rounded - 0x4b400000;
-  const floats n = rounded - all(12582912.f);
+  const floats n = rounded - splat(12582912.f);
   // ln 2 in two parts: the first has so few digits that n times it is exact.
-  floats r = multiply_add(n, all(-0.693359375f), y);
-  r = multiply_add(n, all(0.00021219444005469057f), r);
-  floats sum = multiply_add(r, all(1.f / 5040), all(1.f / 720));
-  sum = multiply_add(sum, r, all(1.f / 120));
-  sum = multiply_add(sum, r, all(1.f / 24));
-  sum = multiply_add(sum, r, all(1.f / 6));
-  sum = multiply_add(sum, r, all(.5f));
-  sum = multiply_add(sum, r, all(1));
-  sum = multiply_add(sum, r, all(1));
+  floats r = multiply_add(n, splat(-0.693359375f), y);
+  r = multiply_add(n, splat(0.00021219444005469057f), r);
+  floats sum = multiply_add(r, splat(1.f / 5040), splat(1.f / 720));
+  sum = multiply_add(sum, r, splat(1.f / 120));
+  sum = multiply_add(sum, r, splat(1.f / 24));
+  sum = multiply_add(sum, r, splat(1.f / 6));
+  sum = multiply_add(sum, r, splat(.5f));
+  sum = multiply_add(sum, r, splat(1));
+  sum = multiply_add(sum, r, splat(1));
   return sum * (floats)((whole + 127) << 23);
 }
 
 // Loads the first `count` numbers, at most as many as there are lanes, `rest` in the other lanes.
 INLINE floats load_some(const float *from, long count, float rest) {
   if (count >= lanes) return load(from);
-  floats x = all(rest);
+  floats x = splat(rest);
   for (long i = 0; i < count; i++) x[i] = from[i];
   return x;
 }
@@ -86,7 +86,7 @@ INLINE floats load_some(const float *from, long count, float rest) {
 INLINE floats load_first(const float *from, long count, float rest) {
   if (count >= lanes) return load(from);
   const ints number = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return number < (int32_t)count ? load(from) : all(rest);
+  return number < (int32_t)count ? load(from) : splat(rest);
 }
 
 INLINE void store_some(float *to, long count, floats x) {
