@@ -1,5 +1,5 @@
 /** `SEARCH_E1_NATIVE` chooses between the kit's own kernels, and `deno task doctor` says which compute. */
-import { assertMatch } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { needsTensorflow } from "../lib/engine/tensorflow_for_tests.ts";
 import { nativeLibrary } from "../lib/engine/native/native_library.ts";
 
@@ -40,3 +40,19 @@ for (
     assertMatch(said, engine);
   });
 }
+
+Deno.test("deno task doctor refuses another SEARCH_E1_NATIVE, with what it may be", {
+  ignore: nativeLibrary() === undefined,
+}, async () => {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "--quiet", "doctor"],
+    cwd: decodeURIComponent(new URL("../", import.meta.url).pathname),
+    env: { NO_COLOR: "1", SEARCH_E1_NATIVE: "avx512" },
+    stdin: "null",
+  }).output();
+  assertEquals(code, 2);
+  assertEquals(
+    new TextDecoder().decode(stderr).trim(),
+    'error: Cannot use SEARCH_E1_NATIVE="avx512": it may be off, avx2 or empty',
+  );
+});

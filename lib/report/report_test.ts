@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { makeRun } from "../../tests/made_run.ts";
 import { exists } from "../base/files.ts";
+import { InputError } from "../base/input_error.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
 import { runPaths } from "../run/run_folder.ts";
@@ -163,4 +164,15 @@ Deno.test("markdownTable() keeps a bar in a cell, wrapped() breaks at 110", () =
 Deno.test("configReference() is what docs/config.md holds", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/config.md", import.meta.url));
   assertEquals(page, configReference(), "docs/config.md is out of date; run deno task docs");
+});
+
+Deno.test("writeReport() names the file and row of a recording that is cut off", async () => {
+  const folder = await Deno.makeTempDir();
+  await makeRun(folder);
+  const path = runPaths(folder).stageRollouts("grpo-1", "real");
+  const rows = (await Deno.readTextFile(path)).trim().split("\n");
+  rows[1] = rows[1]!.slice(0, -9);
+  await Deno.writeTextFile(path, rows.join("\n"));
+  await assertRejects(() => writeReport(folder), InputError, `Cannot parse ${path} row 2: it is cut off`);
+  await Deno.remove(folder, { recursive: true });
 });

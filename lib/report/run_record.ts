@@ -1,4 +1,5 @@
 /** What stands in a run folder so far, read so that nothing is amiss while a run writes there. @module */
+import { InputError } from "../base/input_error.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
 import type { Tokenizer } from "../model/policy.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
@@ -79,6 +80,7 @@ export class FileCache {
    * What `derive` makes of a file's text; undefined while there is no such file.
    *
    * @param purpose Tells apart what is made of the same file.
+   * @throws {InputError} when the text is not the JSON that `derive` takes it for.
    */
   async read<T>(path: string, purpose: string, derive: (text: string) => T): Promise<T | undefined> {
     const info = await stampOf(path);
@@ -92,7 +94,7 @@ export class FileCache {
     }
     const text = await textOf(path);
     if (text === undefined) return undefined;
-    const value = derive(text);
+    const value = parsed(path, text, derive);
     this.#now.set(key, { stamp, value });
     return value;
   }
@@ -137,7 +139,28 @@ async function textOf(path: string): Promise<string | undefined> {
 
 async function jsonOf<T>(path: string): Promise<T | undefined> {
   const text = await textOf(path);
-  return text === undefined ? undefined : JSON.parse(text) as T;
+  return text === undefined ? undefined : parsed(path, text, (json) => JSON.parse(json) as T);
+}
+
+/** What `derive` makes of the text of a file; where that is not JSON, the error names the file, and the row where it has some. */
+function parsed<T>(path: string, text: string, derive: (text: string) => T): T {
+  try {
+    return derive(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const row = path.endsWith(".jsonl") ? ` row ${text.split("\n").findIndex(isBroken) + 1}` : "";
+    throw new InputError(
+      `Cannot parse ${path}${row}: it is cut off or not JSON; restore the file, or remove it and do without`,
+    );
+  }
+}
+
+function isBroken(line: string): boolean {
+  try {
+    return line !== "" && JSON.parse(line) === undefined;
+  } catch {
+    return true;
+  }
 }
 
 async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {

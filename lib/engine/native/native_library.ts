@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { InputError } from "../../base/input_error.ts";
 import { libraryComplaint } from "../library_file.ts";
 
 /** Names and signatures for `Deno.dlopen`; source/exports.c, source/decoder.h and source/tensorflow_ops.c say what they do. */
@@ -53,7 +54,11 @@ type Loaded =
 
 let loaded: Loaded | undefined;
 
-/** The kit's kernels in machine code, or why they are not used. */
+/**
+ * The kit's kernels in machine code, or why they are not used.
+ *
+ * @throws {InputError} when SEARCH_E1_NATIVE is none of what it may be.
+ */
 export function nativeKernels(): Loaded {
   return loaded ??= load();
 }
@@ -70,6 +75,9 @@ function load(): Loaded {
   try {
     const setting = Deno.env.get("SEARCH_E1_NATIVE");
     if (setting === "off") return { missing: "SEARCH_E1_NATIVE is off" };
+    if (setting && setting !== "avx2") {
+      throw new InputError(`Cannot use SEARCH_E1_NATIVE="${setting}": it may be off, avx2 or empty`);
+    }
     for (const [vectors, name] of known) {
       if (setting === "avx2" && vectors !== "AVX2") continue;
       tried = name;
@@ -80,6 +88,7 @@ function load(): Loaded {
       if (library.native_supported() !== 0) return { library, vectors };
     }
   } catch (error) {
+    if (error instanceof InputError) throw error;
     return { missing: `${tried} cannot be loaded: ${(error as Error).message.split("\n")[0]}` };
   }
   return { missing: "the processor has no AVX2" };
