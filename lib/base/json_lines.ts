@@ -25,6 +25,19 @@ export async function readJsonLines(path: string): Promise<JsonRow[]> {
   return rows;
 }
 
+/**
+ * What stands in a JSON file of which `text` is the content.
+ *
+ * @throws {InputError} when it is not JSON.
+ */
+export function parseJson<T>(text: string, path: string): T {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InputError(`Cannot parse ${path}: it is cut off or not JSON; restore it from a copy`);
+  }
+}
+
 /** Reads a file that the user named. */
 export async function readInput<T>(path: string, read: (path: string) => Promise<T>): Promise<T> {
   try {

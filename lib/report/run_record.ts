@@ -1,5 +1,6 @@
 /** What stands in a run folder so far, read so that nothing is amiss while a run writes there. @module */
 import { InputError } from "../base/input_error.ts";
+import { parseJson } from "../base/json_lines.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
 import type { Tokenizer } from "../model/policy.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
@@ -139,10 +140,10 @@ async function textOf(path: string): Promise<string | undefined> {
 
 async function jsonOf<T>(path: string): Promise<T | undefined> {
   const text = await textOf(path);
-  return text === undefined ? undefined : parsed(path, text, (json) => JSON.parse(json) as T);
+  return text === undefined ? undefined : parseJson<T>(text, path);
 }
 
-/** What `derive` makes of the text of a file; where that is not JSON, the error names the file, and the row where it has some. */
+/** What `derive` makes of a file of JSON lines, or of another text; the error names the file and the row that is not JSON. */
 function parsed<T>(path: string, text: string, derive: (text: string) => T): T {
   try {
     return derive(text);

@@ -7,6 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { exists, writeWhole } from "../base/files.ts";
 import { InputError } from "../base/input_error.ts";
+import { parseJson } from "../base/json_lines.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
 import type { OptimizerState } from "../learn/trainer.ts";
 import { loadPolicy, savePolicy } from "../model/hf_folder.ts";
@@ -157,7 +158,8 @@ export async function recoverCheckpoints(runFolder: string): Promise<void> {
  * ```
  */
 export async function loadCheckpoint(folder: string): Promise<Checkpoint> {
-  const state = JSON.parse(await Deno.readTextFile(`${folder}/state.json`)) as TrainingState;
+  const path = `${folder}/state.json`;
+  const state = parseJson<TrainingState>(await Deno.readTextFile(path), path);
   const policy = await loadPolicy(folder);
   let optimizer: OptimizerState | undefined;
   if (await exists(`${folder}/optimizer.safetensors`)) {
@@ -252,9 +254,10 @@ export async function pruneCheckpoints(
  */
 export async function policyFolder(path: string): Promise<string> {
   if (await exists(`${path}/config.json`)) return path;
-  if (await exists(`${path}/best.json`)) {
-    const best = JSON.parse(await Deno.readTextFile(`${path}/best.json`));
-    return `${path}/checkpoints/${best.checkpoint}`;
+  const best = `${path}/best.json`;
+  if (await exists(best)) {
+    const { checkpoint } = parseJson<{ checkpoint: string }>(await Deno.readTextFile(best), best);
+    return `${path}/checkpoints/${checkpoint}`;
   }
   throw new InputError(
     `Cannot load a policy from ${path}: it holds neither config.json nor best.json; name a checkpoint or a finished run folder`,

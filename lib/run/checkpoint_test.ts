@@ -1,5 +1,6 @@
-import { assertEquals } from "@std/assert";
-import { checkpointNames, pruneCheckpoints, recoverCheckpoints } from "./checkpoint.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import { InputError } from "../base/input_error.ts";
+import { checkpointNames, loadCheckpoint, pruneCheckpoints, recoverCheckpoints } from "./checkpoint.ts";
 
 async function runFolder(...entries: string[]): Promise<string> {
   const folder = await Deno.makeTempDir();
@@ -35,5 +36,14 @@ Deno.test("pruneCheckpoints() keeps the newest, what is needed, and nothing that
   );
   await pruneCheckpoints(folder, 2, ["step_000001", "step_000009"]);
   assertEquals(await entriesIn(folder), ["step_000001", "step_000003", "step_000010"]);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("loadCheckpoint() names a state.json that is cut off", async () => {
+  const folder = await runFolder("step_000001");
+  const checkpoint = `${folder}/checkpoints/step_000001`;
+  await Deno.writeTextFile(`${checkpoint}/state.json`, '{"step": 1, "sta');
+  const said = `Cannot parse ${checkpoint}/state.json: it is cut off`;
+  await assertRejects(() => loadCheckpoint(checkpoint), InputError, said);
   await Deno.remove(folder, { recursive: true });
 });

@@ -1,6 +1,6 @@
 /** Reads back what a run recorded in its folder, for those who look into it. @module */
 import { InputError } from "../base/input_error.ts";
-import { readJsonLines } from "../base/json_lines.ts";
+import { parseJson, readJsonLines } from "../base/json_lines.ts";
 import { checkpointNames, type TrainingState } from "./checkpoint.ts";
 import { loadConfig } from "./config.ts";
 import { type RecordedDivergence, type RecordedTrajectory, runPaths } from "./run_folder.ts";
@@ -36,7 +36,8 @@ export async function stageCheckpoint(runFolder: string, stage: string): Promise
   }
   for (const name of (await checkpointNames(runFolder)).reverse()) {
     const folder = `${runFolder}/checkpoints/${name}`;
-    const state = JSON.parse(await Deno.readTextFile(`${folder}/state.json`)) as TrainingState;
+    const path = `${folder}/state.json`;
+    const state = parseJson<TrainingState>(await Deno.readTextFile(path), path);
     if (state.stageIndex === stages.indexOf(stage) + 1 && state.stageStep === 0) return folder;
   }
   throw new InputError(

@@ -10,6 +10,7 @@
  */
 import { exists, writeWhole } from "../base/files.ts";
 import { InputError } from "../base/input_error.ts";
+import { parseJson } from "../base/json_lines.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
 import type { TokenDivergence } from "../learn/token_divergence.ts";
 import type { Trajectory } from "../rollout/trajectory.ts";
@@ -224,7 +225,7 @@ export async function readEvaluation(folder: string): Promise<Evaluation> {
       `Cannot read ${path}: there is no such file; the run is unfinished or the folder holds none`,
     );
   }
-  return JSON.parse(await Deno.readTextFile(path));
+  return parseJson(await Deno.readTextFile(path), path);
 }
 
 /** Machine and versions, for `environment.json`. */
