@@ -194,13 +194,14 @@ void attention(const Heads *heads, float *out, float *log_sums) {
   in_parallel(forward_head, &work, count * heads->K);
 }
 
-// sums[keys, Dh] += weightsᵀ[keys, rows] · packed rows [rows, Dh].
-static void add_transposed(long keys, long rows, const float *weights, long pitch, const float *panels, long Dh,
+// sums[keys, Dh] += weightsᵀ[keys, rows] · packed rows [rows, Dh]; row r has weights of the keys up to seen + r only.
+static void add_transposed(long keys, long rows, long seen, const float *weights, long pitch, const float *panels, long Dh,
                            float *sums, long sums_pitch) {
   for (long d = 0; d < Dh; d += panel_width) {
     for (long c = 0; c < keys; c += tile_rows) {
-      tile_by_columns((int)least(tile_rows, keys - c), rows, weights + c, pitch, panels + d * block_rows,
-                      sums + c * sums_pitch + d, sums_pitch, true, 0, 0);
+      const long from = c > seen ? c - seen : 0;
+      tile_by_columns((int)least(tile_rows, keys - c), rows - from, weights + from * pitch + c, pitch,
+                      panels + d * block_rows + from * panel_width, sums + c * sums_pitch + d, sums_pitch, true, 0, 0);
     }
   }
 }
@@ -272,8 +273,8 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
         pack_panel((Matrix){q + t * Dh + d, Dh, 1}, count, wide, q_panels + d * block_rows);
         pack_panel((Matrix){dout + t * Dh + d, Dh, 1}, count, wide, dout_panels + d * block_rows);
       }
-      add_transposed(t + count, count, ds, padded, q_panels, Dh, dk, rounded);
-      add_transposed(t + count, count, p, padded, dout_panels, Dh, dv, rounded);
+      add_transposed(t + count, count, t, ds, padded, q_panels, Dh, dk, rounded);
+      add_transposed(t + count, count, t, p, padded, dout_panels, Dh, dv, rounded);
     }
   }
   for (long t = first; t < T; t++) {
