@@ -6,29 +6,74 @@
  */
 import * as tf from "@tensorflow/tfjs";
 
-/** Each kernel's inputs and attributes, in order, and how many tensors it makes; what it computes stands in native/source/layers.h. */
+type Shape = readonly number[];
+type Attributes = Record<string, unknown>;
+
+/** What there is to know of a kernel outside of it. */
+interface KernelDefinition {
+  /** Its attributes' types, in order. */
+  attributes: Readonly<Record<string, "bool" | "int" | "float">>;
+  /** The shapes of what it makes, of its inputs' shapes. */
+  outputs(inputs: Shape[], attributes: Attributes): Shape[];
+}
+
+/** Of logits [N, V]: two numbers a row. */
+const perRow = ([logits]: Shape[]): Shape[] => [[logits![0]!], [logits![0]!]];
+const like = (input: number) => (inputs: Shape[]): Shape[] => [inputs[input]!];
+
+/** Of matrices, either of them transposed, or of as many matrices of both. */
+function product([a, b]: Shape[], { transpose_a, transpose_b }: Attributes): Shape[] {
+  return [[...a!.slice(0, -2), a!.at(transpose_a ? -1 : -2)!, b!.at(transpose_b ? -2 : -1)!]];
+}
+
+const transposes = { transpose_a: "bool", transpose_b: "bool" } as const;
+const heads = { heads: "int", kv_heads: "int" } as const;
+
+/** The kernels; what they compute, and of which inputs, stands in native/source/layers.h and attention.h. */
 export const fusedKernels = {
-  Linear: { inputs: 3, outputs: 1, attributes: { transpose_a: "bool", transpose_b: "bool" } },
-  RmsNorm: { inputs: 2, outputs: 1, attributes: { epsilon: "float" } },
-  RmsNormGrad: { inputs: 3, outputs: 2, attributes: { epsilon: "float" } },
-  SwiGlu: { inputs: 1, outputs: 1, attributes: {} },
-  SwiGluGrad: { inputs: 2, outputs: 1, attributes: {} },
-  Attention: { inputs: 4, outputs: 2, attributes: { heads: "int", kv_heads: "int" } },
-  AttentionGrad: { inputs: 7, outputs: 1, attributes: { heads: "int", kv_heads: "int" } },
-  TokenLogprobs: { inputs: 2, outputs: 2, attributes: { scale: "float" } },
-  TokenLogprobsGrad: { inputs: 4, outputs: 1, attributes: { scale: "float" } },
-  TokenEntropies: { inputs: 1, outputs: 2, attributes: { scale: "float" } },
-  TokenEntropiesGrad: { inputs: 4, outputs: 1, attributes: { scale: "float" } },
-  ColumnSums: { inputs: 1, outputs: 1, attributes: {} },
-  AdamW: { inputs: 5, outputs: 3, attributes: {} },
-} as const;
+  Linear: { attributes: transposes, outputs: product },
+  RmsNorm: { attributes: { epsilon: "float" }, outputs: like(0) },
+  RmsNormGrad: { attributes: { epsilon: "float" }, outputs: ([dy, _, w]) => [dy!, w!] },
+  SwiGlu: { attributes: {}, outputs: ([gateUp]) => [[gateUp![0]!, gateUp![1]! / 2]] },
+  SwiGluGrad: { attributes: {}, outputs: like(1) },
+  Attention: {
+    attributes: heads,
+    outputs: ([qkv, cos], { heads }) => [[qkv![0]!, Number(heads) * 2 * cos![1]!], [qkv![0]!, Number(heads)]],
+  },
+  AttentionGrad: { attributes: heads, outputs: like(3) },
+  TokenLogprobs: { attributes: { scale: "float" }, outputs: perRow },
+  TokenLogprobsGrad: { attributes: { scale: "float" }, outputs: like(1) },
+  TokenEntropies: { attributes: { scale: "float" }, outputs: perRow },
+  TokenEntropiesGrad: { attributes: { scale: "float" }, outputs: like(1) },
+  ColumnSums: { attributes: {}, outputs: ([x]) => [[x![1]!]] },
+  AdamW: { attributes: {}, outputs: ([value]) => [value!, value!, value!] },
+} as const satisfies Record<string, KernelDefinition>;
 
 /** The name of a fused kernel. */
 export type FusedKernel = keyof typeof fusedKernels;
 
-/** The name that a fused kernel has in tfjs's registry. */
+/** The name that a fused kernel has in tfjs's registry, and as an operation of libtensorflow. */
 export function registeredName(kernel: FusedKernel): string {
   return `SearchE1${kernel}`;
+}
+
+/** The operation of libtensorflow that is the kit's matrix product. */
+export const matMulName = "SearchE1MatMul";
+
+const operations: Readonly<Record<string, KernelDefinition["outputs"]>> = {
+  [matMulName]: product,
+  ...Object.fromEntries(
+    Object.entries(fusedKernels).map(([name, { outputs }]) => [registeredName(name as FusedKernel), outputs]),
+  ),
+};
+
+/** The shapes of what an operation of the kit's makes; undefined for any other. */
+export function outputShapes(
+  operation: string,
+  inputs: Shape[],
+  attributes: Attributes,
+): Shape[] | undefined {
+  return operations[operation]?.(inputs, attributes);
 }
 
 let suspended = false;

@@ -55,7 +55,6 @@ export const libtensorflowSymbols = {
   TFE_TensorHandleDim: { parameters: ["u64", "i32", "pointer"], result: "i64" },
   TFE_TensorHandleResolve: { parameters: ["u64", "pointer"], result: "u64" },
   TFE_TensorHandleCopyToDevice: { parameters: ["u64", "pointer", "buffer", "pointer"], result: "u64" },
-  TFE_TensorHandleCopySharingTensor: { parameters: ["u64", "pointer"], result: "u64" },
   TFE_NewOp: { parameters: ["pointer", "buffer", "pointer"], result: "pointer" },
   TFE_DeleteOp: { parameters: ["pointer"], result: "void" },
   TFE_OpAddInput: { parameters: ["pointer", "u64", "pointer"], result: "void" },
@@ -77,6 +76,11 @@ export const libtensorflowSymbols = {
   TF_DeleteBuffer: { parameters: ["pointer"], result: "void" },
   TF_GraphGetOpDef: { parameters: ["pointer", "buffer", "pointer", "pointer"], result: "void" },
   TF_NewOperation: { parameters: ["pointer", "buffer", "buffer"], result: "pointer" },
+  TF_OperationNumOutputs: { parameters: ["u64"], result: "i32" },
+  TF_OperationOutputType: { parameters: [output], result: "i32" },
+  TF_GraphGetTensorNumDims: { parameters: ["pointer", output, "pointer"], result: "i32" },
+  TF_GraphGetTensorShape: { parameters: ["pointer", output, "buffer", "i32", "pointer"], result: "void" },
+  TF_GraphSetTensorShape: { parameters: ["pointer", output, "buffer", "i32", "pointer"], result: "void" },
   TF_FinishOperation: { parameters: ["pointer", "pointer"], result: "u64" },
   TF_AddInput: { parameters: ["pointer", output], result: "void" },
   TF_AddInputList: { parameters: ["pointer", "buffer", "i32"], result: "void" },
@@ -95,8 +99,8 @@ export const libtensorflowSymbols = {
       "pointer", // graph
       "buffer", // name
       "u8", // append a hash to the name
-      "i32", // number of operations, -1 for all but the inputs
-      "pointer", // the operations
+      "i32", // number of operations
+      "buffer", // the operations
       "i32",
       "buffer", // inputs
       "i32",

@@ -16,9 +16,7 @@ import { TensorflowBinding, type TensorMetadata } from "./tensorflow_binding.ts"
 export interface TensorflowBackend extends tf.KernelBackend {
   readonly binding: TensorflowBinding;
   readonly isUsingGpuDevice: boolean;
-  /** tfjs's data, by its id: values that wait to be uploaded, or null. */
-  readonly tensorMap: { get(dataId: object): { values: tf.backend_util.BackendValues | null } };
-  /** The binding's numbers of tensors; uploads values that tfjs still holds. */
+  /** The binding's numbers of tensors. */
   getInputTensorIds(tensors: readonly tf.TensorInfo[]): number[];
   write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object;
   createOutputTensor(metadata: TensorMetadata): tf.Tensor;
@@ -78,12 +76,29 @@ export async function openTensorflowBackend(
     NodeJSKernelBackend: new (binding: TensorflowBinding, packageName: string) => TensorflowBackend;
   };
   const backend = new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node-gpu");
+  writeAtOnce(backend);
   replaceGather();
   const ownKernels = !backend.isUsingGpuDevice &&
     registerNativeOperations(library, await Deno.realPath(path), count);
   tf.registerBackend("tensorflow", () => backend, 3);
   opened = { backend, threads: count, ownKernels };
   return opened;
+}
+
+/**
+ * tfjs-node keeps a new tensor's values until an operation needs them. Where they are copied at once, a model's arrays become
+ * garbage one after the other while it is read, not all of them at the first step, when nothing calls the collector. Texts
+ * wait: a buffer of them may have holes.
+ */
+function writeAtOnce(backend: TensorflowBackend): void {
+  const { write } = backend;
+  Object.assign(backend, {
+    write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object {
+      const dataId = write.call(backend, values, shape, dtype);
+      if (dtype !== "string") backend.getInputTensorIds([{ dataId, shape, dtype }]);
+      return dataId;
+    },
+  });
 }
 
 /** tfjs-node's kernel reads the indices back to check them, which no trace can hold; the library checks them itself. */

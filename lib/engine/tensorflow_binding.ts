@@ -24,11 +24,14 @@ export interface TensorMetadata {
 /** The values of a new tensor: numbers or, for strings, their bytes. */
 export type TensorValues = Float32Array | Int32Array | Uint8Array | Uint8Array[];
 
-/** Sees every tensor made from values and every operation, while a step is traced. */
+/** Takes every tensor made from values and every operation while a step is traced, when nothing is computed. */
 export interface Recorder {
-  tensor(id: number, shape: number[], dtype: number, values: TensorValues): void;
-  operation(name: string, attributes: OpAttribute[], inputs: number[], outputs: TensorMetadata[]): void;
+  tensor(shape: number[], dtype: number, values: TensorValues): TensorMetadata;
+  operation(name: string, attributes: OpAttribute[], inputs: number[]): TensorMetadata[];
 }
+
+/** Stands for the handle of a tensor that is recorded only. */
+export const recordedHandle = 0n;
 
 /** One eager context on one libtensorflow, and the tensors in it, numbered. It lives as long as the process. */
 export class TensorflowBinding {
@@ -145,6 +148,7 @@ export class TensorflowBinding {
 
   /** Makes a tensor from values and returns its number. */
   createTensor(shape: number[], dtype: number, values: TensorValues): number {
+    if (this.recorder !== undefined) return this.recorder.tensor(shape, dtype, values).id;
     const { symbols } = this.library;
     const raw = this.newRawTensor(shape, dtype, values);
     let handle = symbols.TFE_NewTensorHandle(raw, this.#status);
@@ -169,21 +173,14 @@ export class TensorflowBinding {
       handle = there;
     }
     this.deleteRawTensor(raw, dtype);
-    const id = this.adopt(handle);
-    this.recorder?.tensor(id, shape, dtype, values);
-    return id;
-  }
-
-  /** Another number for the same contents, to be deleted on its own. */
-  shareTensor(id: number): number {
-    const handle = this.library.symbols.TFE_TensorHandleCopySharingTensor(this.handle(id), this.#status);
-    this.check("TFE_TensorHandleCopySharingTensor");
     return this.adopt(handle);
   }
 
   /** Frees a tensor. */
   deleteTensor(id: number): void {
-    this.library.symbols.TFE_DeleteTensorHandle(this.handle(id));
+    if (this.#handles.get(id) !== recordedHandle) {
+      this.library.symbols.TFE_DeleteTensorHandle(this.handle(id));
+    }
     this.#handles.delete(id);
   }
 
@@ -224,10 +221,9 @@ export class TensorflowBinding {
     inputs: number[],
     outputCount: number,
   ): TensorMetadata[] {
-    const handles = this.#execute(name, attributes, inputs.map((id) => this.handle(id)), outputCount);
-    const outputs = handles.map((handle) => this.#describe(handle));
-    this.recorder?.operation(name, attributes, inputs, outputs);
-    return outputs;
+    if (this.recorder !== undefined) return this.recorder.operation(name, attributes, inputs);
+    return this.#execute(name, attributes, inputs.map((id) => this.handle(id)), outputCount)
+      .map((handle) => this.#describe(handle));
   }
 
   #execute(name: string, attributes: OpAttribute[], inputs: bigint[], outputCount: number): bigint[] {
@@ -271,6 +267,9 @@ export class TensorflowBinding {
   handle(id: number): bigint {
     const handle = this.#handles.get(id);
     if (handle === undefined) throw new Error(`Cannot use tensor ${id}: it was deleted or never made`);
+    if (handle === recordedHandle) {
+      throw new Error(`Cannot use tensor ${id}: it is of a step that was traced, return it from the step`);
+    }
     return handle;
   }
 

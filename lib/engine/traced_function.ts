@@ -1,14 +1,14 @@
 /**
- * A training step as one library call. One ordinary run of the step is recorded, automatic differentiation and optimiser
- * included, and becomes a TensorFlow function, specialised to the shapes of its inputs; every call, the first too, runs
- * that function, so that a resumed run computes the same bits. JavaScript inside the step runs only while it is recorded:
- * a number that changes from call to call must be an input.
+ * A training step as one library call. The step is recorded once, automatic differentiation and optimiser included, without
+ * computing anything, and becomes a TensorFlow function, specialised to the shapes of its inputs; every call, the first
+ * too, runs that function, so that a resumed run computes the same bits. JavaScript inside the step runs only while it is
+ * recorded: a number that changes from call to call must be an input.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
 import type { CompiledStep, CompileOptions, Step } from "./engine.ts";
-import { addFunction, type Recording, removeFunction } from "./graph_function.ts";
+import { GraphRecorder, removeFunction } from "./graph_function.ts";
 import { withoutFusedKernels } from "./fused_kernels.ts";
 import { cString } from "./libtensorflow_symbols.ts";
 import type { TensorflowBackend } from "./tensorflow_backend.ts";
@@ -50,19 +50,17 @@ export function tracedStep(
   let disposed = false;
 
   const trace = (inputs: tf.Tensor[]): string => {
-    const record = () => recordStep(backend, name, step, inputs);
-    const recording = xla ? withoutFusedKernels(record) : record();
-    outputCount ??= recording.outputs.length;
-    if (recording.outputs.length !== outputCount) {
+    const traced = `${name.replace(/\W/g, "_")}_${functionCount++}`;
+    const record = () => recordStep(backend, name, step, inputs, traced);
+    const count = xla ? withoutFusedKernels(record) : record();
+    outputCount ??= count;
+    if (count !== outputCount) {
+      removeFunction(binding, traced);
       throw new Error(
-        `Cannot trace step "${name}" for inputs ${
-          shapesOf(inputs)
-        }: it returned ${recording.outputs.length} ` +
-          `outputs, and ${outputCount} for other shapes`,
+        `Cannot trace step "${name}" for inputs ${shapesOf(inputs)}: it returned ${count} outputs, ` +
+          `and ${outputCount} for other shapes`,
       );
     }
-    const traced = `${name.replace(/\W/g, "_")}_${functionCount++}`;
-    addFunction(binding, traced, recording);
     return traced;
   };
 
@@ -109,59 +107,42 @@ function shapesOf(inputs: readonly tf.Tensor[]): string {
   return inputs.map(({ dtype, shape }) => `${dtype}[${shape}]`).join(" ");
 }
 
-/** Runs the step once, eagerly, and records it. */
-function recordStep(backend: TensorflowBackend, name: string, step: Step, inputs: tf.Tensor[]): Recording {
+/** Records the step, without computing anything, and adds it to the context as the function `traced`; its outputs' number. */
+function recordStep(
+  backend: TensorflowBackend,
+  name: string,
+  step: Step,
+  inputs: tf.Tensor[],
+  traced: string,
+): number {
   const { binding } = backend;
-  // Upload the inputs first: tfjs keeps values back until an operation needs them, and inside the recording they would
-  // look like constants. Each input gets a number of its own, though two may share their contents.
-  const ids = backend.getInputTensorIds(inputs);
-  const recording: Recording = { inputs: [], constants: new Map(), operations: [], outputs: [] };
-  tf.tidy(() => {
-    const aliases = inputs.map(({ shape, dtype }, i) =>
-      backend.createOutputTensor({
-        id: binding.shareTensor(ids[i]!),
-        shape,
-        dtype: backend.getDTypeInteger(dtype),
-      })
-    );
-    const aliasIds = backend.getInputTensorIds(aliases);
-    recording.inputs = aliases.map(({ shape, dtype }, i) => (
-      { id: aliasIds[i]!, shape, dtype: backend.getDTypeInteger(dtype) }
-    ));
-    const known = new Set(aliasIds);
-    const captured = () =>
-      new Error(
-        `Cannot trace step "${name}": it uses a tensor from outside that is no input; pass it as an argument`,
+  const recorder = new GraphRecorder(binding, name);
+  try {
+    return tf.tidy(() => {
+      const recorded = inputs.map(({ shape, dtype }) =>
+        backend.createOutputTensor(recorder.input(shape, backend.getDTypeInteger(dtype)))
       );
-    binding.recorder = {
-      tensor(id, shape, dtype, values) {
-        known.add(id);
-        recording.constants.set(id, { shape, dtype, values });
-      },
-      operation(operation, attributes, inputIds, outputs) {
-        if (!inputIds.every((id) => known.has(id))) throw captured();
-        for (const { id } of outputs) known.add(id);
-        recording.operations.push({ name: operation, attributes, inputs: inputIds, outputs });
-      },
-    };
-    const release = guardTrace(backend, name, captured);
-    try {
-      const outputs = checkedOutputs(name, step(...aliases));
-      recording.outputs = backend.getInputTensorIds(outputs);
-      if (!recording.outputs.every((id) => known.has(id))) throw captured();
-      tf.dispose(outputs); // one that the step keeps would outlive this scope
-    } finally {
-      binding.recorder = undefined;
-      release();
-    }
-  });
-  return recording;
+      binding.recorder = recorder;
+      const release = guardTrace(backend, name);
+      let outputIds;
+      try {
+        const outputs = checkedOutputs(name, step(...recorded));
+        outputIds = backend.getInputTensorIds(outputs);
+        tf.dispose(outputs); // one that the step keeps would outlive this scope
+      } finally {
+        binding.recorder = undefined;
+        release();
+      }
+      recorder.addFunction(traced, outputIds);
+      return outputIds.length;
+    });
+  } finally {
+    recorder.dispose();
+  }
 }
 
 /** While a step is recorded, refuses what a function could not repeat; returns what ends the guard, and throws if it must. */
-function guardTrace(backend: TensorflowBackend, name: string, captured: () => Error): () => void {
-  const { write, getInputTensorIds } = backend;
-  const madeInside = new WeakSet<object>();
+function guardTrace(backend: TensorflowBackend, name: string): () => void {
   const readBack = new Error(
     `Cannot trace step "${name}": it reads a tensor's values; return the tensor and read it outside`,
   );
@@ -173,21 +154,6 @@ function guardTrace(backend: TensorflowBackend, name: string, captured: () => Er
     );
   };
   Object.assign(backend, {
-    write(...values: Parameters<typeof write>) {
-      const dataId = write.apply(backend, values);
-      madeInside.add(dataId);
-      return dataId;
-    },
-    getInputTensorIds(tensors: readonly tf.TensorInfo[]) {
-      for (const { dataId } of tensors) {
-        if (
-          dataId !== undefined && backend.tensorMap.get(dataId).values !== null && !madeInside.has(dataId)
-        ) {
-          throw captured();
-        }
-      }
-      return getInputTensorIds.call(backend, tensors);
-    },
     // A step cannot wait for a promise, so nobody would see it fail: the end of the guard throws.
     read() {
       wasRead = true;
@@ -201,8 +167,6 @@ function guardTrace(backend: TensorflowBackend, name: string, captured: () => Er
     Math.random = random;
     // The guard stood on the object itself; without it the class's own methods are seen again.
     const guarded = backend as Partial<TensorflowBackend>;
-    delete guarded.write;
-    delete guarded.getInputTensorIds;
     delete guarded.read;
     delete guarded.readSync;
     if (wasRead) throw readBack;

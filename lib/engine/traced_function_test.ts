@@ -176,12 +176,17 @@ tracedTest("compile() never disposes the inputs, though the step does", async (e
   tf.dispose([x, outputs]);
 });
 
-const outside = { uploaded: () => tf.add(tf.scalar(1), 1), waiting: () => tf.scalar(2), input: undefined };
+const outside = {
+  computed: () => tf.add(tf.scalar(1), 1),
+  "made of a number": () => tf.scalar(2),
+  "made of a text": () => tf.scalar("two"),
+  "an input": undefined,
+};
 for (const [what, make] of Object.entries(outside)) {
   tracedTest(`compile() refuses a tensor from outside: ${what}`, (engine) => {
     const x = tf.scalar(3);
     const captured = make ? tf.tidy(make) : x;
-    const compiled = engine.compile("closure", (x) => [tf.mul(x!, captured)]);
+    const compiled = engine.compile("closure", (x) => [x!, tf.stack([captured, captured])]);
     assertThrows(
       () => compiled(x),
       Error,
@@ -212,6 +217,35 @@ tracedTest("compile() refuses a read-back, a random draw, and anything but an ar
   assertStringIncludes(String(Math.random()), "0"); // the guard is gone
   tf.dispose(x);
 });
+
+tracedTest("compile() refuses shapes that depend on values", (engine) => {
+  const compiled = engine.compile("sieve", (x) => [tf.unique(x!).values]);
+  const x = tf.tensor1d([1, 1, 2]);
+  assertThrows(
+    () => compiled(x),
+    Error,
+    'Cannot trace step "sieve": the shape of what UniqueV2 makes depends on values; compute it outside',
+  );
+  x.dispose();
+});
+
+tracedTest(
+  "compile() computes nothing while it traces: a tensor that the step keeps has no values",
+  (engine) => {
+    let kept: tf.Tensor | undefined;
+    const compiled = engine.compile("keeper", (x) => {
+      kept = tf.keep(tf.square(x!));
+      return [tf.add(kept, 1)];
+    });
+    const x = tf.scalar(3);
+    const [y] = compiled(x);
+    assertEquals([...y!.dataSync()], [10]);
+    for (const use of [() => kept!.dataSync(), () => tf.add(kept!, 1)]) {
+      assertThrows(use, Error, "it is of a step that was traced, return it from the step");
+    }
+    tf.dispose([x, y!, kept!]);
+  },
+);
 
 tracedTest("compile() refuses another number of outputs for other shapes", (engine) => {
   const compiled = engine.compile("ragged", (x) => tf.unstack(x!));

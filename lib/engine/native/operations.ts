@@ -5,7 +5,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import { type FusedKernel, fusedKernels, mayFuse, registeredName } from "../fused_kernels.ts";
+import {
+  type FusedKernel,
+  fusedKernels,
+  matMulName,
+  mayFuse,
+  outputShapes,
+  registeredName,
+} from "../fused_kernels.ts";
 import { cString, type Libtensorflow } from "../libtensorflow_symbols.ts";
 import type { TensorflowBackend } from "../tensorflow_backend.ts";
 import { type NativeLibrary, nativeLibrary } from "./native_library.ts";
@@ -36,7 +43,7 @@ export function registerNativeOperations(
 }
 
 function registerFused(kernel: FusedKernel): void {
-  const { outputs, attributes: types } = fusedKernels[kernel];
+  const types = fusedKernels[kernel].attributes;
   const kernelName = registeredName(kernel);
   tf.registerKernel({
     kernelName,
@@ -48,7 +55,8 @@ function registerFused(kernel: FusedKernel): void {
         { name, type: kinds[type as keyof typeof kinds], value: attrs![name] }
       ));
       const tensors = Object.values(inputs) as tf.TensorInfo[];
-      return executeMultipleOutputs.call(backend, kernelName, attributes, tensors, outputs);
+      const { length } = outputShapes(kernelName, tensors.map(({ shape }) => shape), attrs!)!;
+      return executeMultipleOutputs.call(backend, kernelName, attributes, tensors, length);
     },
   });
 }
@@ -72,7 +80,7 @@ function replaceMatMul(native: NativeLibrary): void {
           { name: "transpose_a", type: binding.TF_ATTR_BOOL, value: transposeA },
           { name: "transpose_b", type: binding.TF_ATTR_BOOL, value: transposeB },
         ];
-        return backend.executeSingleOutput("SearchE1MatMul", attributes, [a, b]);
+        return backend.executeSingleOutput(matMulName, attributes, [a, b]);
       }
       const [left, right] = backend.getInputTensorIds([a, b]).map((id) => binding.handle(id));
       const product = native.eager_matmul(
@@ -83,12 +91,13 @@ function replaceMatMul(native: NativeLibrary): void {
         binding.status,
       );
       binding.check("MatMul");
-      const shape = [
-        ...a.shape.slice(0, -2),
-        a.shape.at(transposeA ? -1 : -2)!,
-        b.shape.at(transposeB ? -2 : -1)!,
-      ];
-      return backend.createOutputTensor({ id: binding.adopt(product), shape, dtype: binding.TF_FLOAT });
+      const transposes = { transpose_a: transposeA, transpose_b: transposeB };
+      const [shape] = outputShapes(matMulName, [a.shape, b.shape], transposes)!;
+      return backend.createOutputTensor({
+        id: binding.adopt(product),
+        shape: [...shape!],
+        dtype: binding.TF_FLOAT,
+      });
     },
   });
 }

@@ -5,36 +5,21 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
-import type { FusedKernel } from "../fused_kernels.ts";
+import { type FusedKernel, fusedKernels } from "../fused_kernels.ts";
 import { address, type WasmBackend } from "./heap.ts";
 import { fusedMatMul } from "./matmul.ts";
 
 type Shape = readonly number[];
 type Attributes = Record<string, number>;
 
-/** The function of layers.wasm, the sizes that it is told, and the shapes of what it makes, of the inputs' shapes. */
+/** The function of layers.wasm, and the sizes that it is told, of the inputs' shapes. */
 interface Layer {
   name: string;
   sizes(shapes: Shape[], attributes: Attributes): Shape;
-  outputs(shapes: Shape[], attributes: Attributes): Shape[];
 }
 
 const first = ([shape]: Shape[]) => shape!;
-const half = ([rows, columns]: Shape) => [rows!, columns! / 2];
-
-/** Of logits [N, V]: two numbers a row. */
-const perRow = (name: string): Layer => ({
-  name,
-  sizes: first,
-  outputs: ([logits]) => [[logits![0]!], [logits![0]!]],
-});
-
-/** Its gradient, whose second input are the logits. */
-const perRowGradient = (name: string): Layer => ({
-  name,
-  sizes: ([_, logits]) => logits!,
-  outputs: ([_, logits]) => [logits!],
-});
+const second = ([_, shape]: Shape[]) => shape!;
 
 /** B, T, H, K and Dh of the shapes of qkv and of the cosines. */
 function headSizes([N]: Shape, [T, halfWidth]: Shape, { heads, kv_heads }: Attributes): Shape {
@@ -43,34 +28,24 @@ function headSizes([N]: Shape, [T, halfWidth]: Shape, { heads, kv_heads }: Attri
 
 /** Inputs and attributes as fused_kernels.ts lists them; `Linear` is composed. */
 const layers: Record<Exclude<FusedKernel, "Linear">, Layer> = {
-  RmsNorm: { name: "rms_norm", sizes: first, outputs: (shapes) => [first(shapes)] },
-  RmsNormGrad: { name: "rms_norm_gradient", sizes: first, outputs: ([dy, _, w]) => [dy!, w!] },
-  SwiGlu: {
-    name: "swi_glu",
-    sizes: ([gateUp]) => half(gateUp!),
-    outputs: ([gateUp]) => [half(gateUp!)],
-  },
-  SwiGluGrad: { name: "swi_glu_gradient", sizes: first, outputs: ([_, gateUp]) => [gateUp!] },
+  RmsNorm: { name: "rms_norm", sizes: first },
+  RmsNormGrad: { name: "rms_norm_gradient", sizes: first },
+  SwiGlu: { name: "swi_glu", sizes: ([gateUp]) => [gateUp![0]!, gateUp![1]! / 2] },
+  SwiGluGrad: { name: "swi_glu_gradient", sizes: first },
   Attention: {
     name: "attention",
     sizes: ([qkv, cos], attributes) => headSizes(qkv!, cos!, attributes),
-    outputs: ([qkv, cos], { heads }) => [[qkv![0]!, heads! * 2 * cos![1]!], [qkv![0]!, heads!]],
   },
   AttentionGrad: {
     name: "attention_gradient",
     sizes: (shapes, attributes) => headSizes(shapes[3]!, shapes[4]!, attributes),
-    outputs: (shapes) => [shapes[3]!],
   },
-  TokenLogprobs: perRow("token_logprobs"),
-  TokenLogprobsGrad: perRowGradient("token_logprobs_gradient"),
-  TokenEntropies: perRow("token_entropies"),
-  TokenEntropiesGrad: perRowGradient("token_entropies_gradient"),
-  ColumnSums: { name: "column_sums", sizes: first, outputs: ([x]) => [[x![1]!]] },
-  AdamW: {
-    name: "adamw",
-    sizes: ([value]) => [tf.util.sizeFromShape([...value!])],
-    outputs: ([value]) => [value!, value!, value!],
-  },
+  TokenLogprobs: { name: "token_logprobs", sizes: first },
+  TokenLogprobsGrad: { name: "token_logprobs_gradient", sizes: second },
+  TokenEntropies: { name: "token_entropies", sizes: first },
+  TokenEntropiesGrad: { name: "token_entropies_gradient", sizes: second },
+  ColumnSums: { name: "column_sums", sizes: first },
+  AdamW: { name: "adamw", sizes: ([value]) => [tf.util.sizeFromShape([...value!])] },
 };
 
 interface Exports {
@@ -127,9 +102,11 @@ export function layer(
     return [fusedMatMul({ a, b, bias }, product, backend)];
   }
   if (kernel === "TokenLogprobs") checkTargets(tensors[0]!, tensors[1]!, backend);
-  const { name, sizes, outputs } = layers[kernel];
+  const { name, sizes } = layers[kernel];
   const shapes = tensors.map(({ shape }) => shape);
-  const made = outputs(shapes, attributes).map((shape) => backend.makeOutput([...shape], "float32"));
+  const made = fusedKernels[kernel].outputs(shapes, attributes).map((shape) =>
+    backend.makeOutput([...shape], "float32")
+  );
   const real = attributes.epsilon ?? attributes.scale;
   const { exports, stack } = instances.get(backend)!;
   exports.__stack_pointer.value = stack; // a call that was broken off by an exception has not put it back

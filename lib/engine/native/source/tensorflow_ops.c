@@ -416,7 +416,7 @@ EXPORT int register_operations(void *(*lookup)(void *, const char *), void *libr
     for (int i = 0; o->integers[i]; i++) tf.OpDefinitionBuilderAddAttr(definition, strcat(strcpy(text, o->integers[i]), ": int"));
     for (int i = 0; o->flags[i]; i++) tf.OpDefinitionBuilderAddAttr(definition, strcat(strcpy(text, o->flags[i]), ": bool"));
     if (o->real) tf.OpDefinitionBuilderAddAttr(definition, strcat(strcpy(text, o->real), ": float"));
-    // Shapes are known when a step runs, and nobody asks for them before.
+    // What shapes they make, ../../fused_kernels.ts tells who builds a graph.
     tf.OpDefinitionBuilderSetShapeInferenceFunction(definition, tf.ShapeInferenceContextSetUnknownShape);
     tf.RegisterOpDefinition(definition, status);
     if (tf.GetCode(status) != 0) break;
