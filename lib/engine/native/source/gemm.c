@@ -7,7 +7,8 @@ enum {
   columns_at_once = 1024,      // packed columns of B (2 MB)
   rows_at_once = 48,           // rows of A (96 KB) stay in the second cache beside all of a small B
   many_rows_at_once = 96,      // the same where B is read from the third cache, so that it is read less often
-  small_b = 1 << 16,           // packed numbers of B that stay in the second cache (256 KB)
+  // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
+  small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
   deep = 192,                  // from here on it pays to prefetch
   very_deep = 385,             // from here on a panel fills the first cache, and packed B should stay in the second
