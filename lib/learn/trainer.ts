@@ -161,15 +161,17 @@ export class Trainer {
     const { m, v } = this.#optimizer;
     const scalars = [tf.scalar(learningRate), tf.scalar(++this.#optimizer.step)];
     const [figures_7, gradNorm] = this.#figures(...scalars, ...gradients) as [tf.Tensor, tf.Tensor];
-    // One parameter after the other, so that there are two copies of no more than one at a time.
-    this.#names.forEach((name, i) => {
+    // One parameter after the other, so that there are two copies of no more than one at a time, and the largest last, when
+    // the gradients of the others are gone.
+    const bySize = [...this.#names.entries()].sort(([i], [j]) => gradients[i]!.size - gradients[j]!.size);
+    for (const [i, name] of bySize) {
       const old = [this.#trained[name]!, gradients[i]!, m[name]!, v[name]!];
       const [next, first, second] = this.#update(...old, figures_7);
       tf.dispose(old);
       this.#trained[name] = next!;
       m[name] = first!;
       v[name] = second!;
-    });
+    }
     this.#gradients = undefined;
     const norm = (await gradNorm.data())[0]!;
     tf.dispose([...scalars, figures_7, gradNorm]);

@@ -335,6 +335,8 @@ static void *create_kernel(const Operation *operation, Handle construction) {
 #define CREATE(I) \
   static void *create_##I(Handle construction) { return create_kernel(&operations[I], construction); }
 #define NAME(I) create_##I,
+#define ONE(I) +1
+_Static_assert(operation_count == 0 EACH(ONE), "EACH lists every operation's number");
 EACH(CREATE)
 static void *(*const creators[operation_count])(Handle) = {EACH(NAME)};
 
