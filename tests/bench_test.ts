@@ -94,7 +94,7 @@ Deno.test("interleaved() takes ours and the peer's turn about, and gives the pee
       return Promise.resolve({ seconds: 1, amount });
     },
   });
-  const request = { task: "rollout", shape: {}, data: { folder: "f" }, warm: 1 };
+  const request = { task: "rollout", shape: {}, data: { folder: "f" }, warm: 1, warmSeconds: 0 };
   const figures = await interleaved("tok/s", request, side("ours", 6), side("peer", 3), 2);
   assertEquals(log, [
     'ours {"folder":"f"}',

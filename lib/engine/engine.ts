@@ -24,7 +24,7 @@ export type EngineName = typeof engineNames[number];
 
 /**
  * A pure function of its input tensors: weights, optimiser state, batch and learning rate are inputs, every new value
- * is an output, and no `tf.Variable`, random draw or read-back happens inside.
+ * is an output, no `tf.Variable`, random draw or read-back happens inside, and no shape depends on values.
  */
 export type Step = (...inputs: tf.Tensor[]) => tf.Tensor[];
 

@@ -2,7 +2,7 @@
 
     python tasks/bench/peer.py THREADS
 
-`prepare` sets a work up and does it twice without a clock; every `repeat` does it once and answers with the seconds it
+`prepare` sets a work up and does it for a while without a clock; every `repeat` does it once and answers with the seconds it
 took and the amount of work done. Answers are lines of JSON on standard output; what libraries print goes to standard error.
 """
 
@@ -256,8 +256,11 @@ def serve():
         if request["do"] == "prepare":
             repeat = None
             repeat = works[request["task"]](request)
-            for _ in range(request["warm"]):
+            until = time.perf_counter() + request["warmSeconds"]
+            done = 0
+            while done < request["warm"] or time.perf_counter() < until:
                 repeat()
+                done += 1
             answer(ready=True)
         elif repeat is None:
             return

@@ -20,7 +20,7 @@ export interface WorkData {
   folder?: string;
 }
 
-/** Sets a work up and does it `warm` times without a clock. */
+/** Sets a work up and does it without a clock, `warm` times at least and until `warmSeconds` are over. */
 export interface PrepareRequest {
   do: "prepare";
   task: string;
@@ -28,6 +28,7 @@ export interface PrepareRequest {
   config?: ModelConfig;
   data: WorkData;
   warm: number;
+  warmSeconds: number;
 }
 
 /** What a process answers. */
@@ -61,7 +62,8 @@ export async function serve(prepare: (request: PrepareRequest) => Promise<Prepar
         prepared?.dispose();
         prepared = undefined;
         prepared = await prepare(request);
-        for (let i = 0; i < request.warm; i++) await prepared.repeat();
+        const until = performance.now() + 1000 * request.warmSeconds;
+        for (let i = 0; i < request.warm || performance.now() < until; i++) await prepared.repeat();
         answer({ ready: true, ...(prepared.turns ? { turns: prepared.turns } : {}) });
       } else {
         const started = performance.now();

@@ -34,7 +34,7 @@ export class Sides {
     const { engine, threads, peers } = this.#setting;
     this.#ours ??= new Worker(`ours on ${engine}`, oursCommand(engine, threads));
     const side = await this.#sideOf(peer, peers);
-    const request = { task, shape, data, warm: 2, ...(config ? { config } : {}) };
+    const request = { task, shape, data, warm: 2, warmSeconds: 1, ...(config ? { config } : {}) };
     const figures = await interleaved(unit, request, this.#ours, side, repetitions);
     return benchRow({ work, engine, threads, shape, unit, peer }, figures);
   }
@@ -64,7 +64,7 @@ export async function measureMemory({ work, task, shape, unit, peer, config, dat
     const file = await Deno.makeTempFile();
     const worker = new Worker(name, [python, `${here}peak_memory.py`, file, ...command]);
     try {
-      await worker.prepare({ task, shape, data, warm: 3, ...(config ? { config } : {}) });
+      await worker.prepare({ task, shape, data, warm: 3, warmSeconds: 0, ...(config ? { config } : {}) });
     } finally {
       await worker.close();
     }
