@@ -164,8 +164,21 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
 // Rows of A in strips, side by side: strips[i · depth + tile_rows · d …] for row i, the first of a strip.
 static void pack_strips(Matrix a, long depth, long rows, float *strips) {
   const long whole = a.row == 1 ? rows / tile_rows * tile_rows : 0;
+  long d = 0;
+  // Four columns of 12 rows are three vectors; what is read behind or before these rows is of other columns.
+  for (; tile_rows == 12 && d + 4 <= depth; d += 4) {
+    for (long i = 0; i < whole; i += tile_rows) {
+      const float *column = a.data + d * a.column + i;
+      const floats x0 = load(column), x1 = load(column + a.column), x2 = load(column + 2 * a.column);
+      const floats x3 = load(column + 3 * a.column - 4);
+      float *to = strips + i * depth + d * tile_rows;
+      store(to, __builtin_shufflevector(x0, x1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19));
+      store(to + 16, __builtin_shufflevector(x1, x2, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23));
+      store(to + 32, __builtin_shufflevector(x2, x3, 8, 9, 10, 11, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
+    }
+  }
   // A column at a time: its numbers are next to each other.
-  for (long d = 0; d < depth; d++) {
+  for (; d < depth; d++) {
     const float *column = a.data + d * a.column;
     for (long i = 0; i < whole; i += tile_rows) __builtin_memcpy(strips + i * depth + d * tile_rows, column + i, 4 * tile_rows);
   }
