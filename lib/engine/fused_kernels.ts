@@ -23,13 +23,17 @@ const like = (input: number) => (inputs: Shape[]): Shape[] => [inputs[input]!];
 
 /** Of matrices, either of them transposed, or of as many matrices of both. */
 function product([a, b]: Shape[], { transpose_a, transpose_b }: Attributes): Shape[] {
+  const [left, right] = [a!.at(transpose_a ? -2 : -1)!, b!.at(transpose_b ? -1 : -2)!];
+  if (left !== right) {
+    throw new Error(`Cannot multiply [${a}] by [${b}]: inner sizes ${left} and ${right} differ`);
+  }
   return [[...a!.slice(0, -2), a!.at(transpose_a ? -1 : -2)!, b!.at(transpose_b ? -2 : -1)!]];
 }
 
 const transposes = { transpose_a: "bool", transpose_b: "bool" } as const;
 const heads = { heads: "int", kv_heads: "int" } as const;
 
-/** The kernels; what they compute, and of which inputs, stands in native/source/layers.h and attention.h. */
+/** The kernels; native/source/tensorflow_ops.c lists their inputs, layers.h and attention.h there say what they compute. */
 export const fusedKernels = {
   Linear: { attributes: transposes, outputs: product },
   RmsNorm: { attributes: { epsilon: "float" }, outputs: like(0) },

@@ -7,7 +7,7 @@
  */
 import { graphSetters, int64s, type OpAttribute, setAttribute } from "./attributes.ts";
 import { outputShapes } from "./fused_kernels.ts";
-import { cString, dataTypes, keptCString } from "./libtensorflow_symbols.ts";
+import { cString, keptCString } from "./libtensorflow_symbols.ts";
 import { type OpDefinition, opDefinition } from "./op_definition.ts";
 import {
   recordedHandle,
@@ -55,13 +55,8 @@ export class GraphRecorder implements Recorder {
     return this.#adopt(value, dtype);
   }
 
-  /**
-   * A tensor made of values.
-   *
-   * @throws if they are texts, which may have been waiting outside.
-   */
-  tensor(shape: number[], dtype: number, values: TensorValues): TensorMetadata {
-    if (dtype === dataTypes.TF_STRING) throw this.#captured();
+  /** A tensor made of values; its number. */
+  tensor(shape: number[], dtype: number, values: TensorValues): number {
     const { symbols } = this.#binding.library;
     const tensor = this.#binding.newRawTensor(shape, dtype, values);
     const description = this.#begin("Const");
@@ -70,7 +65,7 @@ export class GraphRecorder implements Recorder {
     symbols.TF_SetAttrType(description, keptCString("dtype"), dtype);
     const operation = this.#finish(description, "Const");
     this.#sources.set(operation, []);
-    return this.#adopt({ operation, index: 0, shape }, dtype);
+    return this.#adopt({ operation, index: 0, shape }, dtype).id;
   }
 
   /**
@@ -178,11 +173,12 @@ export class GraphRecorder implements Recorder {
 
   #value(id: number): GraphValue {
     const value = this.#values.get(id);
-    if (value === undefined) throw this.#captured();
+    if (value === undefined) throw this.captured();
     return value;
   }
 
-  #captured(): Error {
+  /** That the step uses a tensor which neither is its input nor was made inside. */
+  captured(): Error {
     return new Error(
       `Cannot trace step "${this.#step}": it uses a tensor from outside that is no input; pass it as an argument`,
     );

@@ -16,6 +16,8 @@ import { TensorflowBinding, type TensorMetadata } from "./tensorflow_binding.ts"
 export interface TensorflowBackend extends tf.KernelBackend {
   readonly binding: TensorflowBinding;
   readonly isUsingGpuDevice: boolean;
+  /** tfjs's data, by its id: values that wait to be copied to the library, or null. */
+  readonly tensorMap: { get(dataId: object): { values: tf.backend_util.BackendValues | null } };
   /** The binding's numbers of tensors. */
   getInputTensorIds(tensors: readonly tf.TensorInfo[]): number[];
   write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object;
@@ -88,14 +90,20 @@ export async function openTensorflowBackend(
 /**
  * tfjs-node keeps a new tensor's values until an operation needs them. Where they are copied at once, a model's arrays become
  * garbage one after the other while it is read, not all of them at the first step, when nothing calls the collector. Texts
- * wait: a buffer of them may have holes.
+ * wait, since a buffer of them may have holes, but not in a step that is traced, where what waits is from outside.
  */
 function writeAtOnce(backend: TensorflowBackend): void {
-  const { write } = backend;
+  const { write, getInputTensorIds } = backend;
   Object.assign(backend, {
     write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object {
       const dataId = write.call(backend, values, shape, dtype);
-      if (dtype !== "string") backend.getInputTensorIds([{ dataId, shape, dtype }]);
+      if (dtype === "string" && backend.binding.recorder === undefined) return dataId;
+      try {
+        getInputTensorIds.call(backend, [{ dataId, shape, dtype }]);
+      } catch (error) {
+        backend.disposeData(dataId); // nobody owns it yet
+        throw error;
+      }
       return dataId;
     },
   });

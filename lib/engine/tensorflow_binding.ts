@@ -26,7 +26,7 @@ export type TensorValues = Float32Array | Int32Array | Uint8Array | Uint8Array[]
 
 /** Takes every tensor made from values and every operation while a step is traced, when nothing is computed. */
 export interface Recorder {
-  tensor(shape: number[], dtype: number, values: TensorValues): TensorMetadata;
+  tensor(shape: number[], dtype: number, values: TensorValues): number;
   operation(name: string, attributes: OpAttribute[], inputs: number[]): TensorMetadata[];
 }
 
@@ -148,7 +148,7 @@ export class TensorflowBinding {
 
   /** Makes a tensor from values and returns its number. */
   createTensor(shape: number[], dtype: number, values: TensorValues): number {
-    if (this.recorder !== undefined) return this.recorder.tensor(shape, dtype, values).id;
+    if (this.recorder !== undefined) return this.recorder.tensor(shape, dtype, values);
     const { symbols } = this.library;
     const raw = this.newRawTensor(shape, dtype, values);
     let handle = symbols.TFE_NewTensorHandle(raw, this.#status);

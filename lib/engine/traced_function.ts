@@ -123,17 +123,17 @@ function recordStep(
         backend.createOutputTensor(recorder.input(shape, backend.getDTypeInteger(dtype)))
       );
       binding.recorder = recorder;
-      const release = guardTrace(backend, name);
-      let outputIds;
+      const release = guardTrace(backend, name, () => recorder.captured());
+      let outputs, outputIds;
       try {
-        const outputs = checkedOutputs(name, step(...recorded));
+        outputs = checkedOutputs(name, step(...recorded));
         outputIds = backend.getInputTensorIds(outputs);
-        tf.dispose(outputs); // one that the step keeps would outlive this scope
       } finally {
         binding.recorder = undefined;
         release();
       }
       recorder.addFunction(traced, outputIds);
+      tf.dispose(outputs); // one that the step keeps would outlive this scope
       return outputIds.length;
     });
   } finally {
@@ -142,7 +142,7 @@ function recordStep(
 }
 
 /** While a step is recorded, refuses what a function could not repeat; returns what ends the guard, and throws if it must. */
-function guardTrace(backend: TensorflowBackend, name: string): () => void {
+function guardTrace(backend: TensorflowBackend, name: string, captured: () => Error): () => void {
   const readBack = new Error(
     `Cannot trace step "${name}": it reads a tensor's values; return the tensor and read it outside`,
   );
@@ -153,7 +153,15 @@ function guardTrace(backend: TensorflowBackend, name: string): () => void {
       `Cannot trace step "${name}": it draws random numbers, which would be the same in every call; pass them in`,
     );
   };
+  const { getInputTensorIds } = backend;
   Object.assign(backend, {
+    // What waits is a text from outside, or was on another engine: copied now it would be a constant, and lost to its owner.
+    getInputTensorIds(tensors: readonly tf.TensorInfo[]) {
+      for (const { dataId } of tensors) {
+        if (dataId !== undefined && backend.tensorMap.get(dataId).values !== null) throw captured();
+      }
+      return getInputTensorIds.call(backend, tensors);
+    },
     // A step cannot wait for a promise, so nobody would see it fail: the end of the guard throws.
     read() {
       wasRead = true;
@@ -167,6 +175,7 @@ function guardTrace(backend: TensorflowBackend, name: string): () => void {
     Math.random = random;
     // The guard stood on the object itself; without it the class's own methods are seen again.
     const guarded = backend as Partial<TensorflowBackend>;
+    delete guarded.getInputTensorIds;
     delete guarded.read;
     delete guarded.readSync;
     if (wasRead) throw readBack;

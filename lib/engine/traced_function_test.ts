@@ -164,6 +164,34 @@ tracedTest(
   },
 );
 
+tracedTest("compile() takes tensors of every type, without numbers, and none at all", async (engine) => {
+  const step: Step = (empty) => [
+    tf.concat([empty!, tf.zeros([0, 3]), tf.ones([1, 3])]),
+    tf.sum(empty!),
+    tf.cast(tf.tensor1d([true, false], "bool"), "float32"),
+    tf.abs(tf.complex([3, 0], [4, 1])),
+    tf.cast(tf.equal(tf.tensor1d(["a", "b"]), tf.tensor1d(["b", "b"])), "float32"),
+  ];
+  const compiled = engine.compile("types", step);
+  const empty = tf.zeros([0, 3]);
+  const outputs = compiled(empty);
+  assertEquals(outputs.map(({ shape }) => shape), [[1, 3], [], [2], [2], [2]]);
+  assertEquals(await values(outputs), [[1, 1, 1], [0], [1, 0], [5, 1], [0, 1]]);
+  const two = engine.compile("two", () => [tf.scalar(2)])();
+  assertEquals(await values(two), [[2]]);
+  assertEquals(engine.compile("nothing", () => [])(empty), []);
+  tf.dispose([empty, outputs, two]);
+});
+
+tracedTest("compile() names the sizes of matrices that do not fit, and keeps nothing", (engine) => {
+  const compiled = engine.compile("misfit", (a, b) => [tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D)]);
+  const x = tf.ones([3, 4]);
+  const said = assertThrows(() => compiled(x, x), Error).message;
+  assert(/4/.test(said) && /3/.test(said) && !said.includes("\n"), said);
+  assertEquals(compiled.cacheSize, 0);
+  x.dispose();
+});
+
 tracedTest("compile() never disposes the inputs, though the step does", async (engine) => {
   const compiled = engine.compile("greedy", (x) => {
     const y = tf.add(x!, 1);
@@ -177,15 +205,21 @@ tracedTest("compile() never disposes the inputs, though the step does", async (e
 });
 
 const outside = {
-  computed: () => tf.add(tf.scalar(1), 1),
+  computed: () => tf.tidy(() => tf.add(tf.scalar(1), 1)),
   "made of a number": () => tf.scalar(2),
   "made of a text": () => tf.scalar("two"),
+  "made on another engine": async () => {
+    await openEngine({ engine: "cpu" });
+    const made = tf.tensor1d([2, 5]);
+    await openEngine({ engine: "tensorflow" });
+    return made;
+  },
   "an input": undefined,
 };
 for (const [what, make] of Object.entries(outside)) {
-  tracedTest(`compile() refuses a tensor from outside: ${what}`, (engine) => {
+  tracedTest(`compile() refuses a tensor from outside: ${what}`, async (engine) => {
     const x = tf.scalar(3);
-    const captured = make ? tf.tidy(make) : x;
+    const captured = make ? await make() : x;
     const compiled = engine.compile("closure", (x) => [x!, tf.stack([captured, captured])]);
     assertThrows(
       () => compiled(x),
@@ -195,6 +229,8 @@ for (const [what, make] of Object.entries(outside)) {
     const returned = engine.compile("closure", () => [captured]);
     assertThrows(() => returned(x), Error, "pass it as an argument");
     assertEquals(compiled.cacheSize, 0);
+    assertEquals([x.isDisposed, captured.isDisposed], [false, false]);
+    assertEquals(captured.dataSync().length, captured.size); // it is still its owner's
     tf.dispose([x, captured]);
   });
 }
@@ -240,7 +276,14 @@ tracedTest(
     const x = tf.scalar(3);
     const [y] = compiled(x);
     assertEquals([...y!.dataSync()], [10]);
-    for (const use of [() => kept!.dataSync(), () => tf.add(kept!, 1)]) {
+    for (
+      const use of [
+        () => kept!.dataSync(),
+        () => tf.add(kept!, 1),
+        () => tf.matMul(tf.reshape(kept!, [1, 1]), tf.ones([1, 1])),
+        () => compiled(kept!),
+      ]
+    ) {
       assertThrows(use, Error, "it is of a step that was traced, return it from the step");
     }
     tf.dispose([x, y!, kept!]);

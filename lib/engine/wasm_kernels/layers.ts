@@ -26,7 +26,7 @@ function headSizes([N]: Shape, [T, halfWidth]: Shape, { heads, kv_heads }: Attri
   return [N! / T!, T!, heads!, kv_heads!, 2 * halfWidth!];
 }
 
-/** Inputs and attributes as fused_kernels.ts lists them; `Linear` is composed. */
+/** Inputs as native/source/tensorflow_ops.c lists them; `Linear` is composed. */
 const layers: Record<Exclude<FusedKernel, "Linear">, Layer> = {
   RmsNorm: { name: "rms_norm", sizes: first },
   RmsNormGrad: { name: "rms_norm_gradient", sizes: first },
