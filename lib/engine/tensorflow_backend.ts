@@ -18,7 +18,7 @@ export interface TensorflowBackend extends tf.KernelBackend {
   readonly isUsingGpuDevice: boolean;
   /** tfjs's data, by its id: values that wait to be copied to the library, or null. */
   readonly tensorMap: { get(dataId: object): { values: tf.backend_util.BackendValues | null } };
-  /** The binding's numbers of tensors. */
+  /** The binding's numbers of tensors; copies values that wait. */
   getInputTensorIds(tensors: readonly tf.TensorInfo[]): number[];
   write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object;
   createOutputTensor(metadata: TensorMetadata): tf.Tensor;

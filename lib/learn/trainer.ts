@@ -74,6 +74,8 @@ export class Trainer {
   readonly #policy: Policy;
   readonly #options: TrainerOptions;
   readonly #names: string[];
+  /** The parameters' numbers among the names, the largest last. */
+  readonly #bySize: number[];
   readonly #optimizer: OptimizerState;
   readonly #losses = new Map<string, { step: CompiledStep; metricNames: string[] }>();
   readonly #figures: CompiledStep;
@@ -89,6 +91,8 @@ export class Trainer {
     this.#policy = policy;
     this.#options = options;
     this.#names = Object.keys(this.#trained);
+    const sizes = this.#names.map((name) => this.#trained[name]!.size);
+    this.#bySize = [...sizes.keys()].sort((i, j) => sizes[i]! - sizes[j]!);
     const zeros = () =>
       Object.fromEntries(this.#names.map((name) => [name, tf.zerosLike(this.#trained[name]!)]));
     this.#optimizer = optimizer ?? { step: 0, m: zeros(), v: zeros() };
@@ -163,8 +167,8 @@ export class Trainer {
     const [figures_7, gradNorm] = this.#figures(...scalars, ...gradients) as [tf.Tensor, tf.Tensor];
     // One parameter after the other, so that there are two copies of no more than one at a time, and the largest last, when
     // the gradients of the others are gone.
-    const bySize = [...this.#names.entries()].sort(([i], [j]) => gradients[i]!.size - gradients[j]!.size);
-    for (const [i, name] of bySize) {
+    for (const i of this.#bySize) {
+      const name = this.#names[i]!;
       const old = [this.#trained[name]!, gradients[i]!, m[name]!, v[name]!];
       const [next, first, second] = this.#update(...old, figures_7);
       tf.dispose(old);

@@ -2,8 +2,9 @@
 
     python tasks/bench/peer.py THREADS
 
-`prepare` sets a work up and does it for a while without a clock; every `repeat` does it once and answers with the seconds it
-took and the amount of work done. Answers are lines of JSON on standard output; what libraries print goes to standard error.
+`prepare` sets a work up and does it for a while without a clock; every `repeat` does it once and answers with the
+seconds it took and the amount of work done. Answers are lines of JSON on standard output; what libraries print goes to
+standard error.
 """
 
 import json

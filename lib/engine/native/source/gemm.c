@@ -96,8 +96,8 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
 }
 
 // One copy of the loop for every number of rows, so that the sums stay in registers.
-#define TILE(N, ROW, COLUMN)                                                                                     \
-  case N:                                                                                                        \
+#define TILE(N, ROW, COLUMN)                                                                                        \
+  case N:                                                                                                           \
     if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch); \
     break
 #define TILES(ROW, COLUMN)                                                                     \
