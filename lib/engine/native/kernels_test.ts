@@ -174,7 +174,7 @@ testNative("tf.matMul() is TensorFlow's, transposed or not, of any size", async 
   ]];
   for (const [m, n, k] of sizes as [number, number, number][]) {
     for (const [ta, tb] of [[false, false], [true, false], [false, true], [true, true]] as const) {
-      for (const batch of [[], [3]]) {
+      for (const batch of [[], [3], [2, 1]]) {
         const a = numbers([...batch, ...(ta ? [k, m] : [m, k])], "a");
         const b = numbers([...batch, ...(tb ? [n, k] : [k, n])], "b");
         const expected = withoutFusedKernels(() => tf.matMul(a, b, ta, tb));

@@ -35,7 +35,10 @@ const symbols = {
     result: "void",
   },
   native_decoder_close: { parameters: ["pointer"], result: "void" },
-  eager_matmul: { parameters: ["u64", "u64", "i32", "i32", "pointer"], result: "u64" },
+  eager_matmul: {
+    parameters: ["u64", "u64", "i32", "i32", "i32", "i32", "i32", "i32", "i32", "pointer"],
+    result: "u64",
+  },
   register_operations: { parameters: ["pointer", "pointer"], result: "i32" },
 } as const;
 

@@ -75,24 +75,30 @@ function replaceMatMul(native: NativeLibrary): void {
       if (!taken) return original.kernelFunc(call);
       const backend = call.backend as TensorflowBackend;
       const { binding } = backend;
-      if (binding.recorder !== undefined) {
+      if (binding.recorder !== undefined || a.shape.length > 3) {
         const attributes = [
           { name: "transpose_a", type: binding.TF_ATTR_BOOL, value: transposeA },
           { name: "transpose_b", type: binding.TF_ATTR_BOOL, value: transposeB },
         ];
         return backend.executeSingleOutput(matMulName, attributes, [a, b]);
       }
+      const transposes = { transpose_a: transposeA!, transpose_b: transposeB! };
+      const [shape] = outputShapes(matMulName, [a.shape, b.shape], transposes)!;
+      const [batch, m, n] = shape!.length === 2 ? [1, ...shape!] : shape!;
       const [left, right] = backend.getInputTensorIds([a, b]).map((id) => binding.handle(id));
       const product = native.eager_matmul(
         left!,
         right!,
+        shape!.length,
+        batch!,
+        m!,
+        n!,
+        a.shape.at(transposeA ? -2 : -1)!,
         Number(transposeA),
         Number(transposeB),
         binding.status,
       );
-      binding.check("MatMul");
-      const transposes = { transpose_a: transposeA, transpose_b: transposeB };
-      const [shape] = outputShapes(matMulName, [a.shape, b.shape], transposes)!;
+      if (product === 0n) binding.check("MatMul");
       return backend.createOutputTensor({
         id: binding.adopt(product),
         shape: [...shape!],

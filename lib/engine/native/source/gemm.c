@@ -41,22 +41,25 @@ INLINE void prefetch_line(Prefetch *prefetch) {
 // Keeps the compiler from computing a pointer in another way than the source does.
 #define AS_IT_IS(pointer) __asm__("" : "+r"(pointer))
 
-// sums[rows, panel_width] += a column of A · a row of the panel. A pointer stands for every fourth row of A, and moves on: the
-// rows between are reached from it by an index, without an addition.
-INLINE void add_products(const int rows, const float **fourth, long row, long column, const float *panel,
+// sums[rows, panel_width] += a column of A · a row of the panel. A pointer stands for every fourth row of A: the rows between
+// are reached from it by an index, and the next columns by an offset, without an addition.
+INLINE void add_products(const int rows, const float *const *fourth, long row, long offset, const float *panel,
                          floats (*sums)[panel_vectors]) {
   floats row_of_b[panel_vectors];
 #pragma unroll
   for (int j = 0; j < panel_vectors; j++) row_of_b[j] = load(panel + j * lanes);
 #pragma unroll
   for (int i = 0; i < rows; i++) {
-    const floats x = splat(fourth[i / 4][i % 4 * row]);
+    const floats x = splat(fourth[i / 4][i % 4 * row + offset]);
 #pragma unroll
     for (int j = 0; j < panel_vectors; j++) sums[i][j] = multiply_add(x, row_of_b[j], sums[i][j]);
   }
+}
+
+INLINE void advance(const int rows, const float **fourth, long by) {
 #pragma unroll
   for (int i = 0; i < rows; i += 4) {
-    fourth[i / 4] += column;
+    fourth[i / 4] += by;
     if (tile_rows > 8) AS_IT_IS(fourth[i / 4]);  // there are no registers for a pointer to each of so many rows
   }
 }
@@ -81,10 +84,14 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   for (; d + 4 <= depth; d += 4) {
     prefetch_line(prefetch);
 #pragma unroll
-    for (int i = 0; i < 4; i++) add_products(rows, fourth, row, column, panel + i * panel_width, sums);
+    for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
+    advance(rows, fourth, 4 * column);
     panel += 4 * panel_width;
   }
-  for (; d < depth; d++, panel += panel_width) add_products(rows, fourth, row, column, panel, sums);
+  for (; d < depth; d++, panel += panel_width) {
+    add_products(rows, fourth, row, 0, panel, sums);
+    advance(rows, fourth, column);
+  }
 #pragma unroll
   for (int i = 0; i < rows; i++) {
 #pragma unroll
@@ -110,6 +117,11 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
                   const float *start, Prefetch *prefetch) {
   TILES(a_row, 1)
+}
+
+static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
+                     const float *start, Prefetch *prefetch) {
+  TILES(1, tile_rows)
 }
 
 void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
@@ -214,7 +226,7 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *s
         start = padded;
       }
       const bool adds = whole && add;
-      if (strips) tile_by_columns(rows, depth, strips + i * depth, tile_rows, panel, out, out_pitch, adds, start, prefetch);
+      if (strips) tile_of_strip(rows, depth, strips + i * depth, panel, out, out_pitch, adds, start, prefetch);
       else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, adds, start, prefetch);
       if (whole) continue;
       for (int r = 0; r < rows; r++) {

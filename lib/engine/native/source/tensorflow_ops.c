@@ -46,8 +46,8 @@ static struct {
 } tf;
 
 // The same of tensorflow/c/eager/c_api.h.
-#define EAGER_FUNCTIONS(X)                         \
-  X(Handle, TensorHandleResolve, (Handle, Handle)) \
+#define EAGER_FUNCTIONS(X)                               \
+  X(void *, TensorHandleDevicePointer, (Handle, Handle)) \
   X(Handle, NewTensorHandle, (Handle, Handle))
 
 static struct {
@@ -75,9 +75,9 @@ typedef struct {
 
 enum { most_inputs = 7 };
 
-// One call of an operation. Without a context it is nobody's, has one output, and leaves it in `made`.
+// One call of an operation.
 typedef struct {
-  Handle context, status, made;
+  Handle context, status;
   const Attributes *attributes;
   Tensor in[most_inputs];
 } Call;
@@ -85,12 +85,6 @@ typedef struct {
 static float *output(Call *call, int index, int dims, const int64_t *dim) {
   int64_t size = 4;
   for (int i = 0; i < dims; i++) size *= dim[i];
-  if (!call->context) {
-    call->made = tf.AllocateTensor(tf_float, dim, dims, (size_t)size);
-    float *data = tf.TensorData(call->made);
-    if (!data && size > 0) tf.SetStatus(call->status, tf_resource_exhausted, "out of memory for the result");
-    return data;
-  }
   Handle made = tf.AllocateOutput(call->context, index, tf_float, dim, dims, (size_t)size, call->status);
   if (tf.GetCode(call->status) != 0) return 0;
   float *data = tf.TensorData(made);
@@ -373,26 +367,28 @@ static void compute(void *made, Handle context) {
 
 #define EXPORT __attribute__((visibility("default")))
 
-// The product of two tensors of an eager context, as the operation gives it. TensorFlow takes a hundred microseconds to run
-// an operation whose code and data a large product has driven out of the caches; this goes past it. Null where it fails.
-EXPORT Handle eager_matmul(Handle a, Handle b, int transpose_a, int transpose_b, Handle status) {
-  const Attributes attributes = {.flags = {(unsigned char)transpose_a, (unsigned char)transpose_b}};
-  Call call = {.status = status, .attributes = &attributes};
-  Handle handles[2] = {a, b}, tensors[2] = {0}, result = 0;
-  bool ready = true;
-  tf.SetStatus(status, tf_ok, "");
-  for (int i = 0; i < 2 && ready; i++) {
-    tensors[i] = tfe.TensorHandleResolve(handles[i], status);
-    ready = tf.GetCode(status) == 0 && take(&call, i, tensors[i]);
-  }
-  if (ready) {
+// The product of two tensors of an eager context, matrices (rank 2) or `batch` of them (rank 3), as the operation gives it.
+// TensorFlow takes a hundred microseconds to run an operation whose code and data a large product has driven out of the
+// caches; this goes past it. Null where it fails, and the status says why.
+EXPORT Handle eager_matmul(Handle a, Handle b, int rank, int batch, int m, int n, int k, int transpose_a, int transpose_b,
+                           Handle status) {
+  const float *left = tfe.TensorHandleDevicePointer(a, status);
+  if (tf.GetCode(status) != 0) return 0;
+  const float *right = tfe.TensorHandleDevicePointer(b, status);
+  if (tf.GetCode(status) != 0) return 0;
+  const int64_t dim[] = {batch, m, n};
+  const size_t size = 4 * (size_t)batch * (size_t)m * (size_t)n;
+  Handle c = tf.AllocateTensor(tf_float, dim + 3 - rank, rank, size), result = 0;
+  float *to = tf.TensorData(c);
+  if (to || size == 0) {
     kernel_begins();
-    compute_matmul(&call);
+    gemm_batch(batch, m, n, k, left, transpose_a, right, transpose_b, to, 0);
     kernel_ends();
+    result = tfe.NewTensorHandle(c, status);
+  } else {
+    tf.SetStatus(status, tf_resource_exhausted, "out of memory for the result");
   }
-  if (tf.GetCode(status) == 0) result = tfe.NewTensorHandle(call.made, status);
-  if (call.made) tf.DeleteTensor(call.made);
-  for (int i = 0; i < 2; i++) if (tensors[i]) tf.DeleteTensor(tensors[i]);
+  tf.DeleteTensor(c);
   return result;
 }
 
