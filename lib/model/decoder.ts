@@ -356,7 +356,11 @@ function blockFunction(
 /** The second halves of a table's rows, where the sines have their own sign: [length, Dh / 2] each. */
 export function halfTable(config: ModelConfig, { cos, sin }: RotationTable): RotationTable {
   const Dh = headWidth(config);
-  const half = (values: Float32Array) => values.filter((_, i) => i % Dh >= Dh / 2);
+  const half = (values: Float32Array) => {
+    const kept = new Float32Array(values.length / 2);
+    for (let i = 0; i < kept.length; i += Dh / 2) kept.set(values.subarray(2 * i + Dh / 2, 2 * i + Dh), i);
+    return kept;
+  };
   return { cos: half(cos), sin: half(sin) };
 }
 

@@ -14,7 +14,7 @@ export interface WasmKernels {
   scratchBytes(): number;
   // deno-fmt-ignore
   matmul(a: number, b: number, c: number, batch: number, m: number, n: number, k: number, aBatch: number,
-    aRow: number, aCol: number, bBatch: number, bRow: number, bCol: number, scratch: number): void;
+    aRow: number, aCol: number, bBatch: number, bRow: number, bCol: number, bias: number, scratch: number): void;
   segmentSum(x: number, ids: number, out: number, rows: number, width: number, segments: number): void;
   // deno-fmt-ignore
   gather(x: number, ids: number, out: number, batch: number, outer: number, size: number, count: number,

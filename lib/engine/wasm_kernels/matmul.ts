@@ -11,12 +11,16 @@ interface FusedAttributes extends MatMulAttributes {
   leakyreluAlpha?: number;
 }
 
-/** Kernel `BatchMatMul`: out[…,M,N] = a[…,M,K] · b[…,K,N] in float32, either operand transposed or not, batch dimensions broadcast. */
+/**
+ * Kernel `BatchMatMul`: out[…,M,N] = a[…,M,K] · b[…,K,N] (+ bias[N]) in float32, either operand transposed or not, batch
+ * dimensions broadcast.
+ */
 export function batchMatMul(
   a: tf.TensorInfo,
   b: tf.TensorInfo,
   attributes: MatMulAttributes,
   backend: WasmBackend,
+  bias?: tf.TensorInfo,
 ): tf.TensorInfo {
   if (a.dtype !== "float32" || b.dtype !== "float32") {
     throw new Error(`Cannot multiply matrices of ${a.dtype} and ${b.dtype} on wasm, cast both to float32`);
@@ -49,7 +53,7 @@ export function batchMatMul(
       count, m, n, k,
       aStride, transposeA ? 1 : k, transposeA ? m : 1,
       bStride, transposeB ? 1 : n, transposeB ? k : 1,
-      scratch,
+      bias ? address(backend, bias) : 0, scratch,
     );
   const count = tf.util.sizeFromShape(batch);
   const aCount = tf.util.sizeFromShape(aBatch), bCount = tf.util.sizeFromShape(bBatch);
@@ -84,7 +88,7 @@ const activationKernels: Partial<Record<tf.fused.Activation, string>> = {
   prelu: "Prelu",
 };
 
-/** Kernel `_FusedMatMul`: activation(a · b + bias), composed of the kernels that do each. */
+/** Kernel `_FusedMatMul`: activation(a · b + bias), composed of the kernels that do each, but for a bias of one number a column. */
 export function fusedMatMul(
   inputs: {
     a: tf.TensorInfo;
@@ -101,13 +105,15 @@ export function fusedMatMul(
   if (kernel === undefined && activation !== "linear") {
     throw new Error(`Cannot fuse activation "${activation}" into a matrix product on wasm`);
   }
-  let out = batchMatMul(a, b, attributes, backend);
+  const adds = bias != null && bias.dtype === "float32" && bias.shape.length === 1 &&
+    bias.shape[0] === b.shape.at(attributes.transposeB ? -2 : -1);
+  let out = batchMatMul(a, b, attributes, backend, adds ? bias : undefined);
   const replaceOut = (name: string, operands: Record<string, tf.TensorInfo>, attrs = {}) => {
     const made = tf.getKernel(name, "wasm").kernelFunc({ inputs: operands, attrs, backend }) as tf.TensorInfo;
     backend.disposeData(out.dataId);
     out = made;
   };
-  if (bias != null) replaceOut("Add", { a: out, b: bias });
+  if (bias != null && !adds) replaceOut("Add", { a: out, b: bias });
   if (kernel !== undefined) {
     replaceOut(kernel, alpha == null ? { x: out } : { x: out, alpha }, { alpha: leakyreluAlpha });
   }

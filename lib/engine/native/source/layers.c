@@ -82,7 +82,7 @@ typedef struct {
   float *out;
 } Gated;
 
-INLINE floats vector_sigmoid(floats x) { return splat(1) / (splat(1) + vector_exp(-x)); }
+INLINE floats vector_sigmoid(floats x) { return constant(1) / (constant(1) + vector_exp(-x)); }
 
 void swi_glu_row(long F, const float *gate_up, float *y) {
   VECTORS(F, d, count) {

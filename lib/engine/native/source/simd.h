@@ -21,6 +21,15 @@ INLINE floats maximum(floats a, floats b) { return a > b ? a : b; }
 INLINE floats minimum(floats a, floats b) { return a < b ? a : b; }
 INLINE floats vector_sqrt(floats x) { return __builtin_elementwise_sqrt(x); }
 
+// A number that a loop uses in every round. V8 makes a vector that WebAssembly spells out anew each time, which takes as long
+// as a multiplication or two; of one that the compiler cannot see through, it is spread before the loop.
+INLINE floats constant(float x) {
+#if defined(__wasm__)
+  __asm__("" : "+r"(x));
+#endif
+  return splat(x);
+}
+
 // a · b + c, rounded once where the processor can.
 #if defined(__wasm_relaxed_simd__)
 INLINE floats multiply_add(floats a, floats b, floats c) {
@@ -56,21 +65,21 @@ INLINE float highest_of(floats x) { OVER_LANES(x, maximum); }
 // times 2ⁿ, whose exponent bits are those of 0 for n = −127 and of infinity for n = 128: below −126.5·ln 2 the result is 0,
 // above 127.5·ln 2 infinity. NaN stays NaN, since a comparison with it is false.
 INLINE floats vector_exp(floats x) {
-  const floats y = minimum(splat(89), maximum(splat(-88), x));
+  const floats y = minimum(constant(89), maximum(constant(-88), x));
   // Adding 1.5·2²³ rounds to a whole number, which then stands in the lowest bits.
-  const floats rounded = multiply_add(y, splat(1.4426950408889634f), splat(12582912.f));
+  const floats rounded = multiply_add(y, constant(1.4426950408889634f), constant(12582912.f));
   const ints whole = (ints)rounded - 0x4b400000;
-  const floats n = rounded - splat(12582912.f);
+  const floats n = rounded - constant(12582912.f);
   // ln 2 in two parts: the first has so few digits that n times it is exact.
-  floats r = multiply_add(n, splat(-0.693359375f), y);
-  r = multiply_add(n, splat(0.00021219444005469057f), r);
-  floats sum = multiply_add(r, splat(1.f / 5040), splat(1.f / 720));
-  sum = multiply_add(sum, r, splat(1.f / 120));
-  sum = multiply_add(sum, r, splat(1.f / 24));
-  sum = multiply_add(sum, r, splat(1.f / 6));
-  sum = multiply_add(sum, r, splat(.5f));
-  sum = multiply_add(sum, r, splat(1));
-  sum = multiply_add(sum, r, splat(1));
+  floats r = multiply_add(n, constant(-0.693359375f), y);
+  r = multiply_add(n, constant(0.00021219444005469057f), r);
+  floats sum = multiply_add(r, constant(1.f / 5040), constant(1.f / 720));
+  sum = multiply_add(sum, r, constant(1.f / 120));
+  sum = multiply_add(sum, r, constant(1.f / 24));
+  sum = multiply_add(sum, r, constant(1.f / 6));
+  sum = multiply_add(sum, r, constant(.5f));
+  sum = multiply_add(sum, r, constant(1));
+  sum = multiply_add(sum, r, constant(1));
   return sum * (floats)((whole + 127) << 23);
 }
 

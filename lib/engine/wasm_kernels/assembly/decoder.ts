@@ -251,11 +251,6 @@ function product(
 ): void {
   const panelBytes = <usize> depth << 4, next = <usize> pitch << 2;
   for (let j = 0; j < n; j += 8) {
-    let b0 = f32x4.splat(0), b1 = b0;
-    if (bias != 0) {
-      b0 = v128.load(bias + (<usize> j << 2));
-      b1 = v128.load(bias + (<usize> j << 2), 16);
-    }
     tiles(
       rows >> 2,
       panels,
@@ -266,8 +261,8 @@ function product(
       4 * next,
       next,
       depth,
-      b0,
-      b1,
+      bias != 0 ? bias + (<usize> j << 2) : 0,
+      0,
       add,
       16,
     );

@@ -10,7 +10,7 @@ import { tiles } from "./simd.ts";
 
 const KC: i32 = 256; // depth of a packed strip: 4 rows of A (6 KB) and 8 columns of B (8 KB) stay in L1
 const MC: i32 = 64; // rows of A packed at a time (96 KB)
-const NC: i32 = 512; // columns of B packed at a time (512 KB, L2)
+const NC: i32 = 1024; // columns of B packed at a time (1 MB, L2 or L3): A is packed anew for the next ones
 const STRETCH: i32 = 16384; // packed numbers of B that a strip of A meets before the next one does (64 KB)
 const PACKED_B: usize = <usize> KC * NC * 4;
 const STEP: usize = 24; // bytes of A's strips a depth: four rows, and the first two once more
@@ -23,8 +23,8 @@ export function scratchBytes(): usize {
 }
 
 /**
- * C[M,N] = A[M,K] · B[K,N] for `batch` matrices that lie aBatch, bBatch and M·N elements apart (a stride of 0 repeats one
- * matrix). A transposed operand is one with its two strides exchanged.
+ * C[M,N] = A[M,K] · B[K,N] + bias[N] for `batch` matrices that lie aBatch, bBatch and M·N elements apart (a stride of 0 repeats
+ * one matrix). A transposed operand is one with its two strides exchanged; without a bias its address is 0.
  */
 export function matmul(
   a: usize,
@@ -40,17 +40,15 @@ export function matmul(
   bBatch: i32,
   bRow: i32,
   bCol: i32,
+  bias: usize,
   scratch: usize,
 ): void {
-  if (k == 0) {
-    memory.fill(c, 0, (<usize> batch * m * n) << 2);
-    return;
-  }
   for (let i = 0; i < batch; i++) {
-    if (m < 4) {
+    if (m < 4 || k == 0) {
       productOfFewRows(a, b, c, m, n, k, aRow, aCol, bRow, bCol);
+      if (bias != 0) addBias(c, bias, m, n, n);
     } else {
-      product(a, b, c, m, n, k, aRow, aCol, bRow, bCol, scratch);
+      product(a, b, c, m, n, k, aRow, aCol, bRow, bCol, bias, scratch);
     }
     a += <usize> aBatch << 2;
     b += <usize> bBatch << 2;
@@ -69,6 +67,7 @@ function product(
   aCol: i32,
   bRow: i32,
   bCol: i32,
+  bias: usize,
   scratch: usize,
 ): void {
   const packedB = scratch;
@@ -93,6 +92,7 @@ function product(
           packFour(from, packedA + <usize> (i >> 2) * kc * STEP, STEP, kc, aRow, aCol, min(4, mc - i));
         }
         const to = c + ((<usize> i0 * n + j0) << 2), pitch = <usize> n << 2, add = k0 > 0;
+        const start = add || bias == 0 ? 0 : bias + (<usize> j0 << 2);
         const strip = <usize> kc * STEP, panel = <usize> kc << 5;
         const down = mc >> 2, across = nc >> 3, panels = max(1, (STRETCH >> 3) / kc);
         for (let j = 0; j < across; j += panels) {
@@ -107,6 +107,7 @@ function product(
               at,
               pitch,
               kc,
+              start != 0 ? start + (<usize> j << 5) : 0,
               add,
             );
           }
@@ -114,8 +115,12 @@ function product(
         for (let j = 0; j < nc; j += 8) {
           for (let i = nc - j < 8 ? 0 : down << 2; i < mc; i += 4) {
             const rows = packedA + <usize> (i >> 2) * strip, columns = packedB + <usize> (j >> 3) * panel;
-            wholeTiles(1, rows, columns, 0, edge, 32, kc, false);
-            copyEdge(edge, to + <usize> i * pitch + (<usize> j << 2), min(4, mc - i), min(8, nc - j), n, add);
+            const at = to + <usize> i * pitch + (<usize> j << 2),
+              high = min(4, mc - i),
+              wide = min(8, nc - j);
+            wholeTiles(1, rows, columns, 0, edge, 32, kc, 0, false);
+            copyEdge(edge, at, high, wide, n, add);
+            if (start != 0) addBias(at, start + (<usize> j << 2), high, wide, n);
           }
         }
       }
@@ -131,10 +136,10 @@ function wholeTiles(
   c: usize,
   pitch: usize,
   depth: i32,
+  start: usize,
   add: bool,
 ): void {
-  const zero = f32x4.splat(0);
-  tiles(count, a, 0, b, bNext, c, 32, pitch, depth, zero, zero, add, STEP);
+  tiles(count, a, 0, b, bNext, c, 32, pitch, depth, start, 32, add, STEP);
 }
 
 /**
@@ -219,6 +224,16 @@ function copyEdge(edge: usize, c: usize, rows: i32, columns: i32, n: i32, add: b
       const value = load<f32>(edge + (<usize> (i * 8 + j) << 2));
       store<f32>(to, add ? load<f32>(to) + value : value);
     }
+  }
+}
+
+/** c[rows, columns] += bias, rows of c `n` numbers apart. */
+function addBias(c: usize, bias: usize, rows: i32, columns: i32, n: i32): void {
+  for (let i = 0; i < rows; i++) {
+    for (let j: usize = 0; j < <usize> columns << 2; j += 4) {
+      store<f32>(c + j, load<f32>(c + j) + load<f32>(bias + j));
+    }
+    c += <usize> n << 2;
   }
 }
 

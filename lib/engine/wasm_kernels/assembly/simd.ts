@@ -34,8 +34,8 @@ function powerOfTwo(n: v128): v128 {
 }
 
 /**
- * `count` tiles of 4 × 8: c = (add ? c : 0) + start + Σ_d a[d,·] ⊗ b[d,·]; `pitch` is the distance of two rows of c in bytes,
- * `aNext`, `bNext` and `cNext` that of two tiles.
+ * `count` tiles of 4 × 8: c = (add ? c : 0) + start[·] + Σ_d a[d,·] ⊗ b[d,·], where `start` may be 0 for none; `pitch` is the
+ * distance of two rows of c in bytes, `aNext`, `bNext`, `cNext` and `startNext` that of two tiles.
  *
  * The four rows are not spread over vectors one by one, since processors spread where they multiply: a is turned by 0 to 3
  * rows instead, and lane l of s_k, turned by k, adds up c[(l + k) mod 4][l]. `step` is the distance of two d of a in bytes:
@@ -52,15 +52,20 @@ export function tiles(
   cNext: usize,
   pitch: usize,
   depth: i32,
-  start0: v128,
-  start1: v128,
+  start: usize,
+  startNext: usize,
   add: bool,
   step: usize,
 ): void {
   const bytes = <usize> depth * step;
   for (let i = 0; i < count; i++) {
-    let s00 = start0, s01 = start1, s10 = start0, s11 = start1;
-    let s20 = start0, s21 = start1, s30 = start0, s31 = start1;
+    let s00 = f32x4.splat(0), s01 = s00;
+    if (start != 0) {
+      s00 = v128.load(start);
+      s01 = v128.load(start, 16);
+      start += startNext;
+    }
+    let s10 = s00, s11 = s01, s20 = s00, s21 = s01, s30 = s00, s31 = s01;
     let from = a, panel = b;
     for (const end = a + bytes; from < end;) {
       const b0 = v128.load(panel), b1 = v128.load(panel, 16);
