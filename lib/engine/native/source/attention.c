@@ -33,9 +33,17 @@ typedef struct {
 
 static long row_of(const Span *s, long t) { return t < s->shared ? s->prefix + t : s->start + t - s->shared; }
 
+// Asks for rows of a head before they are read: they lie too far apart for the processor to guess the next.
+static void fetch(const float *from, long pitch, const Span *s, long first, long Dh) {
+  for (long t = first; t < s->shared + s->length; t++) {
+    for (long d = 0; d < Dh; d += lanes) __builtin_prefetch(from + row_of(s, t) * pitch + d, 0, 2);
+  }
+}
+
 // A head's rows of qkv, from the sequence's token `first` on, rotated: [T, Dh], rows of zeros up to `padded`.
 static void take_rotated(const Heads *h, const Span *s, long first, long head, long padded, float *to) {
   const long width = (h->H + 2 * h->K) * h->Dh, half = h->Dh / 2, T = s->shared + s->length;
+  fetch(h->qkv + head * h->Dh, width, s, first, h->Dh);
   for (long t = first; t < T; t++) {
     const float *from = h->qkv + row_of(s, t) * width + head * h->Dh;
     rotate(from, h->cos + t * half, h->sin + t * half, h->Dh, 1, to + t * h->Dh);
@@ -46,6 +54,7 @@ static void take_rotated(const Heads *h, const Span *s, long first, long head, l
 static void take(const float *restrict from, long pitch, const Span *s, long first, long Dh, long padded,
                  float *restrict to) {
   const long T = s->shared + s->length;
+  fetch(from, pitch, s, first, Dh);
   for (long t = first; t < T; t++) {
     const float *row = from + row_of(s, t) * pitch;
     for (long d = 0; d < Dh; d++) to[t * Dh + d] = row[d];
@@ -218,6 +227,7 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
   float *rows = next; next += padded * Dh;
   float *q = next; next += padded * Dh;
   float *dout = next; next += padded * Dh;
+  float *shifts = next; next += padded;
   float *key_panels = next; next += padded * Dh;    // of keysᵀ, for the scores
   float *value_panels = next; next += padded * Dh;  // of valuesᵀ, for dP
   float *key_rows = next; next += padded * rounded;  // of keys, for dq
@@ -236,6 +246,13 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
   for (long head = kv * group; head < (kv + 1) * group; head++) {
     take_rotated(h, span, first, head, padded, q);
     take(w->dout + head * Dh, out_width, span, first, Dh, padded, dout);
+    // Σ_c P·dP = Σ_d dO·O (appendix B.2), of all queries at once, lest each wait for its row of O.
+    for (long t = first; t < T; t++) {
+      const float *o = w->known_out + row_of(span, t) * out_width + head * Dh, *go = dout + t * Dh;
+      floats dot = splat(0);
+      for (long d = 0; d < Dh; d += lanes) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
+      shifts[t] = sum_of(dot);
+    }
     for (long t = first; t < T; t += block_rows) {
       const long count = least(block_rows, T - t), columns = round_up(t + count, panel_width), row0 = row_of(span, t);
       for (long r = 0; r < count; r += tile_rows) {
@@ -245,17 +262,13 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
         score(n, dout + (t + r) * Dh, value_panels, Dh, visible, ds + r * padded, padded);
         for (int i = 0; i < n; i++) {
           const long at = row0 + r + i, seen = t + r + i + 1;
-          // dS = P · (dP − Σ_c P·dP), and Σ_c P·dP = Σ_d dO·O (appendix B.2).
-          const float *o = w->known_out + at * out_width + head * Dh, *go = dout + (t + r + i) * Dh;
-          floats dot = splat(0);
-          for (long d = 0; d < Dh; d += lanes) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
-          const floats log_sum = splat(w->known_sums[at * h->H + head]), shift = splat(sum_of(dot));
+          const floats log_sum = splat(w->known_sums[at * h->H + head]), shift = splat(shifts[t + r + i]);
           float *p_row = p + (r + i) * padded, *ds_row = ds + (r + i) * padded;
           long c = 0;
           for (; c < seen; c += lanes) {
             const floats share = vector_exp(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
             store(p_row + c, share);
-            store(ds_row + c, share * (load(ds_row + c) - shift));
+            store(ds_row + c, share * (load(ds_row + c) - shift));  // dS = P · (dP − Σ_c P·dP)
           }
           for (; c < columns; c += lanes) {
             store(p_row + c, splat(0));
@@ -289,7 +302,7 @@ static void backward_head(void *context, long part) {
   const Heads *h = w->heads;
   const Tree *tree = w->trees + part / h->K;
   const long Dh = h->Dh, most = round_up(longest_of(w, tree), panel_width), rounded = round_up(Dh, panel_width);
-  float *memory = scratch_of(1, 4 * (most * (4 * Dh + Dh + Dh + rounded + 2 * rounded) + 2 * block_rows * rounded +
+  float *memory = scratch_of(1, 4 * (most * (4 * Dh + Dh + Dh + rounded + 2 * rounded + 1) + 2 * block_rows * rounded +
                                      2 * block_rows * most + block_rows * Dh + 64));
   float *dk = memory, *dv = memory + most * rounded;
   for (long i = 0; i < most * rounded; i++) dk[i] = dv[i] = 0;
