@@ -87,24 +87,19 @@ typedef struct {
 
 // Up to tile_rows queries · keys: scores [rows, columns], columns a multiple of panel_width.
 static void score(int rows, const float *q, const float *key_panels, long Dh, long columns, float *scores, long pitch) {
-  for (long c = 0; c < columns; c += panel_width) {
-    tile_by_rows(rows, Dh, q, Dh, key_panels + c * Dh, scores + c, pitch, false, 0, 0);
-  }
+  tiles_by_rows(rows, Dh, q, Dh, key_panels, Dh * panel_width, columns / panel_width, scores, pitch);
 }
 
 // to[rows, Dh] = weights[rows, depth] · the rows that were packed plain with `packed` rows.
 static void weigh(int rows, long depth, const float *weights, long pitch, const float *panels, long packed, long Dh,
                   float *to, long to_pitch) {
+  const long whole = Dh / panel_width * panel_width;
+  tiles_by_rows(rows, depth, weights, pitch, panels, packed * panel_width, whole / panel_width, to, to_pitch);
+  if (whole == Dh) return;
   float edge[tile_rows * panel_width];
-  for (long d = 0; d < Dh; d += panel_width) {
-    const long width = least(panel_width, Dh - d);
-    float *out = width == panel_width ? to + d : edge;
-    tile_by_rows(rows, depth, weights, pitch, panels + d * packed, out, width == panel_width ? to_pitch : panel_width,
-                 false, 0, 0);
-    if (width == panel_width) continue;
-    for (int r = 0; r < rows; r++) {
-      for (long i = 0; i < width; i++) to[r * to_pitch + d + i] = edge[r * panel_width + i];
-    }
+  tile_by_rows(rows, depth, weights, pitch, panels + whole * packed, edge, panel_width, false, 0, 0);
+  for (int r = 0; r < rows; r++) {
+    for (long i = whole; i < Dh; i++) to[r * to_pitch + i] = edge[r * panel_width + i - whole];
   }
 }
 

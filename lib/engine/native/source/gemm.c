@@ -1,5 +1,8 @@
 #include "gemm.h"
 #include "threads.h"
+#if defined(__wasm__)
+#include "turned_tile.h"
+#endif
 
 enum {
   depth_at_once = 512,         // a panel of B (32 KB) comes from the second cache, but ends in a sum and a jump less often
@@ -119,6 +122,23 @@ void tile_by_rows(int rows, long depth, const float *a, long a_row, const float 
   TILES(a_row, 1)
 }
 
+void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float *panels, long next, long count, float *c,
+                   long pitch) {
+#if defined(__wasm__)
+  if (rows == 4 && depth <= deepest_turned) {
+    float columns[4 * deepest_turned];
+    turn_rows(depth, a, a_row, columns);
+    for (long j = 0; j < count; j++) {
+      turned_tile(depth, columns, 4, panels + j * next, c + j * panel_width, pitch, false, 0);
+    }
+    return;
+  }
+#endif
+  for (long j = 0; j < count; j++) {
+    tile_by_rows(rows, depth, a, a_row, panels + j * next, c + j * panel_width, pitch, false, 0, 0);
+  }
+}
+
 static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
                      const float *start, Prefetch *prefetch) {
   TILES(1, tile_rows)
@@ -126,6 +146,12 @@ static void tile_of_strip(int rows, long depth, const float *a, const float *pan
 
 void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
                      bool add, const float *start, Prefetch *prefetch) {
+#if defined(__wasm__)
+  if (rows == 4) {
+    turned_tile(depth, a, a_column, panel, c, pitch, add, start);
+    return;
+  }
+#endif
   TILES(1, a_column)
 }
 

@@ -43,6 +43,10 @@ typedef struct Prefetch Prefetch;
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
                   const float *start, Prefetch *prefetch);
 
-// The same for an a whose rows are next to each other: a[i + d·a_column].
+// `count` of them side by side, whose panels begin `next` numbers apart: c = a · panels.
+void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float *panels, long next, long count, float *c,
+                   long pitch);
+
+// One for an a whose rows are next to each other: a[i + d·a_column].
 void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
                      bool add, const float *start, Prefetch *prefetch);

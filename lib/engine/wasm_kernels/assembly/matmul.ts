@@ -14,7 +14,7 @@ const NC: i32 = 1024; // columns of B packed at a time (1 MB, L2 or L3): A is pa
 const STRETCH: i32 = 16384; // packed numbers of B that a strip of A meets before the next one does (64 KB)
 const PACKED_B: usize = <usize> KC * NC * 4;
 const STEP: usize = 24; // bytes of A's strips a depth: four rows, and the first two once more
-const PACKED_A: usize = <usize> KC * (MC / 4) * STEP + 8;
+const PACKED_A: usize = <usize> KC * (MC / 4) * STEP;
 const TILE: usize = 4 * 8 * 4;
 
 /** Bytes of scratch space that `matmul` needs. */
@@ -87,7 +87,9 @@ function product(
       }
       for (let i0 = 0; i0 < m; i0 += MC) {
         const mc = min(MC, m - i0);
-        for (let i = 0; i < mc; i += 4) {
+        const whole = aRow == 1 ? mc & -4 : 0;
+        packStrips(a + ((<usize> i0 * aRow + <usize> k0 * aCol) << 2), packedA, kc, whole, <usize> aCol << 2);
+        for (let i = whole; i < mc; i += 4) {
           const from = a + ((<usize> (i0 + i) * aRow + <usize> k0 * aCol) << 2);
           packFour(from, packedA + <usize> (i >> 2) * kc * STEP, STEP, kc, aRow, aCol, min(4, mc - i));
         }
@@ -160,9 +162,23 @@ function packPanels(b: usize, to: usize, depth: i32, columns: i32, next: usize):
   }
 }
 
+/** Packs rows of a transposed A, a multiple of 4, in the same way: its columns lie in one piece, `next` bytes apart. */
+function packStrips(a: usize, to: usize, depth: i32, rows: i32, next: usize): void {
+  const strip = <usize> depth * STEP, bytes = <usize> rows << 2;
+  for (let d = 0; d < depth; d++) {
+    let at = to;
+    for (let from = a, end = a + bytes; from < end; from += 16) {
+      put(v128.load(from), at, STEP);
+      at += strip;
+    }
+    a += next;
+    to += STEP;
+  }
+}
+
 /**
  * Copies `lanes` ≤ 4 vectors of `depth` numbers side by side: to[d·pitch + lane] = from[lane·laneStride + d·step], zeros
- * beyond. Where the pitch is STEP, they stand there twice; the second two of the second time are written over by the next.
+ * beyond. Where the pitch is STEP, the first two of four stand there once more.
  */
 function packFour(
   from: usize,
@@ -213,7 +229,7 @@ function packFour(
 
 function put(four: v128, to: usize, pitch: usize): void {
   v128.store(to, four);
-  if (pitch == STEP) v128.store(to, four, 16);
+  if (pitch == STEP) v128.store64_lane(to, four, 0, 16);
 }
 
 /** Copies or adds the part of a 4 × 8 tile that lies inside C. */
