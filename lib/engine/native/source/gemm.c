@@ -9,7 +9,7 @@ enum {
   packed_depth_at_once = 256,  // the same beside a packed strip of A
   columns_at_once = 1024,      // packed columns of B (2 MB)
   rows_at_once = 48,           // rows of A (96 KB) stay in the second cache beside all of a small B
-  many_rows_at_once = 96,      // the same where B is read from the third cache, so that it is read less often
+  many_rows_at_once = 96,      // the same where they are packed, or B is read from the third cache, so that it is read less often
   // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
   small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
@@ -276,7 +276,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const bool few = !packs_a && deepest >= very_deep && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
-  const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
+  const long rows = packs_a || columns * deepest > small_b ? many_rows_at_once : rows_at_once;
   float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest : 0)));
   float *strips = packs_a ? panels + columns * deepest : 0;
   for (long j0 = 0; j0 < n; j0 += columns) {
