@@ -7,6 +7,9 @@ import type { ChatMessage, Tokenizer } from "./policy.ts";
 /** The models of a tokenizer.json that @huggingface/tokenizers implements. */
 const models = ["BPE", "WordPiece", "Unigram"];
 
+/** Encoded texts that are kept, in characters: prompts, searches and what they find come again and again. */
+const charactersKept = 2 ** 22;
+
 /**
  * A tokenizer from the content of its files.
  *
@@ -67,6 +70,8 @@ export function loadTokenizer(files: Readonly<Record<string, string>>, where = "
   }
   const template = chatTemplate(files, config, where);
   const cleanUp = config.clean_up_tokenization_spaces === true;
+  const encoded = new Map<string, number[]>();
+  let characters = 0;
   let largest = 0;
   for (const id of tokenizer.get_vocab().values()) largest = Math.max(largest, id);
 
@@ -77,6 +82,8 @@ export function loadTokenizer(files: Readonly<Record<string, string>>, where = "
     files,
     encode(text) {
       if (text === "") return [];
+      const before = encoded.get(text);
+      if (before !== undefined) return [...before];
       const { ids, tokens } = tokenizer.encode(text, { add_special_tokens: false });
       const unknown = ids.findIndex((id) => id === undefined);
       if (unknown >= 0) {
@@ -84,7 +91,13 @@ export function loadTokenizer(files: Readonly<Record<string, string>>, where = "
           `Cannot encode "${tokens[unknown]}": ${where} does not know it and has no unknown token`,
         );
       }
-      return ids;
+      characters += text.length;
+      if (characters > charactersKept) {
+        encoded.clear();
+        characters = text.length;
+      }
+      encoded.set(text, ids);
+      return [...ids];
     },
     decode(ids) {
       const known = ids.filter((id) => tokenizer.id_to_token(id) !== undefined);

@@ -33,6 +33,16 @@ Deno.test("loadTokenizer() reads ids, special tokens and files", () => {
   assertEquals(tokenizer.applyChatTemplate, undefined);
 });
 
+Deno.test("loadTokenizer() encodes a text again as before, whatever the caller did with the first answer", () => {
+  const { encode } = load({});
+  const ids = encode("who lies");
+  ids.push(5);
+  assertEquals(encode("who lies"), [3, 4]);
+  const long = "lies ".repeat(2 ** 20); // more than is kept of all texts
+  assertEquals(encode(long).length, 2 ** 20);
+  assertEquals([encode("who lies"), encode(long).at(-1)], [[3, 4], 4]);
+});
+
 Deno.test("loadTokenizer() pads with the end token where there is no padding token", () => {
   assertEquals(load({}, { pad_token: null }).padTokenId, 1);
   assertThrows(
