@@ -79,7 +79,8 @@ export class Trainer {
   readonly #optimizer: OptimizerState;
   readonly #losses = new Map<string, { step: CompiledStep; metricNames: string[] }>();
   readonly #figures: CompiledStep;
-  readonly #update: CompiledStep;
+  /** AdamW for so many parameters at once. */
+  readonly #updates = new Map<number, CompiledStep>();
   #gradients: tf.Tensor[] | undefined;
 
   /**
@@ -95,19 +96,19 @@ export class Trainer {
     const zeros = () =>
       Object.fromEntries(this.#names.map((name) => [name, tf.zerosLike(this.#trained[name]!)]));
     this.#optimizer = optimizer ?? { step: 0, m: zeros(), v: zeros() };
+    const update = (...[figures_7, ...tensors]: tf.Tensor[]) =>
+      Array.from({ length: tensors.length / 4 }, (_, i) => {
+        const [parameter, gradient, m, v] = tensors.slice(4 * i, 4 * i + 4);
+        return tf.tidy(() => adamwParameter([parameter!, gradient!, m!, v!, figures_7!], options));
+      }).flat();
     this.#figures = engine.compile("adamw figures", (learningRate, step, ...gradients) => {
       const norm = globalNorm(gradients);
       const scalars = { learningRate: learningRate as tf.Scalar, step: step as tf.Scalar };
       return [adamwFigures(norm, scalars, options), norm];
     });
-    this.#update = engine.compile(
-      "adamw",
-      (figures_7, ...tensors) =>
-        Array.from({ length: tensors.length / 4 }, (_, i) => {
-          const [parameter, gradient, m, v] = tensors.slice(4 * i, 4 * i + 4);
-          return tf.tidy(() => adamwParameter([parameter!, gradient!, m!, v!, figures_7!], options));
-        }).flat(),
-    );
+    for (const { length } of this.#groups) {
+      if (!this.#updates.has(length)) this.#updates.set(length, engine.compile(`adamw of ${length}`, update));
+    }
   }
 
   get #trained(): Weights {
@@ -174,7 +175,7 @@ export class Trainer {
         name,
         at,
       ) => [this.#trained[name]!, gradients[group[at]!]!, m[name]!, v[name]!]);
-      const updated = this.#update(figures_7, ...old);
+      const updated = this.#updates.get(group.length)!(figures_7, ...old);
       tf.dispose(old);
       for (const [at, name] of names.entries()) {
         [this.#trained[name], m[name], v[name]] = updated.slice(3 * at) as [tf.Tensor, tf.Tensor, tf.Tensor];
@@ -196,7 +197,7 @@ export class Trainer {
     tf.dispose([this.#optimizer.m, this.#optimizer.v, this.#gradients ?? []]);
     this.#gradients = undefined;
     this.#figures.dispose();
-    this.#update.dispose();
+    for (const update of this.#updates.values()) update.dispose();
     for (const { step } of this.#losses.values()) step.dispose();
   }
 

@@ -1,11 +1,12 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { onEngines } from "../../tests/engines.ts";
-import { tinyPolicy } from "../../tests/tiny_policy.ts";
+import { letters, tinyConfig, tinyPolicy } from "../../tests/tiny_policy.ts";
 import { assertNoLeak } from "../engine/leaks.ts";
 import { initAdapter } from "../model/adapter.ts";
 import type { Policy, Weights } from "../model/policy.ts";
 import { modelLogits, tokenLogprobs } from "../model/scoring.ts";
+import { adamwFigures, adamwParameter } from "./adamw.ts";
 import { batchTensors, packBatch, type Sequence } from "./batch.ts";
 import { sftLoss } from "./sft.ts";
 import { type Loss, type OptimizerState, Trainer } from "./trainer.ts";
@@ -148,5 +149,35 @@ Deno.test("Trainer.apply() clips the norm of the sum, reports it unclipped, and 
     assertAlmostEquals(norms[2]!, norms[1]!, 1e-5);
     assertAlmostEquals(moments[0]!, norms[0]!, 1e-4);
     assertAlmostEquals(moments[2]!, 0.5, 1e-4);
+  });
+});
+
+Deno.test("Trainer updates parameters of any size as AdamW does each, and leaves nothing behind", async () => {
+  const shapes = [[3], [2 ** 20 + 1], [2 ** 19], [5], [2 ** 19 + 8], [2 ** 19 - 8]]; // at once: 4, 1 and 1
+  const options = { weightDecay: 0.1, maxGradNorm: 0 };
+  await onEngines(async (engine) => {
+    await assertNoLeak(async () => {
+      const weights = Object.fromEntries(shapes.map((shape, i) => [`w${i}`, tf.fill(shape, i + 1)]));
+      const policy = { config: tinyConfig, tokenizer: letters, weights };
+      const trainer = new Trainer(engine, policy, options);
+      const loss: Loss = ({ weights }) => ({
+        loss: tf.addN(Object.values(weights).map((w, i) => tf.mul(tf.sum(w), i))) as tf.Scalar,
+        metrics: {},
+      });
+      await trainer.accumulate("sum", loss, []);
+      await trainer.apply(0.5);
+      for (const [i, updated] of Object.values(policy.weights).entries()) {
+        const expected = tf.tidy(() => {
+          const gradient = tf.fill(shapes[i]!, i), zero = tf.zeros(shapes[i]!);
+          const figures = { learningRate: tf.scalar(0.5), step: tf.scalar(1) };
+          const figures_7 = adamwFigures(tf.scalar(0), figures, options);
+          return adamwParameter([tf.fill(shapes[i]!, i + 1), gradient, zero, zero, figures_7], options)[0]!;
+        });
+        assertEquals((await updated.data()).at(-1), (await expected.data())[0], `w${i}`);
+        expected.dispose();
+      }
+      trainer.dispose();
+      dispose(policy);
+    });
   });
 });
