@@ -79,8 +79,9 @@ export class Trainer {
   readonly #optimizer: OptimizerState;
   readonly #losses = new Map<string, { step: CompiledStep; metricNames: string[] }>();
   readonly #figures: CompiledStep;
-  /** AdamW for so many parameters at once. */
+  /** AdamW for so many parameters at once, and sums of two gradients of each. */
   readonly #updates = new Map<number, CompiledStep>();
+  readonly #sums = new Map<number, CompiledStep>();
   #gradients: tf.Tensor[] | undefined;
 
   /**
@@ -106,8 +107,13 @@ export class Trainer {
       const scalars = { learningRate: learningRate as tf.Scalar, step: step as tf.Scalar };
       return [adamwFigures(norm, scalars, options), norm];
     });
-    for (const { length } of this.#groups) {
-      if (!this.#updates.has(length)) this.#updates.set(length, engine.compile(`adamw of ${length}`, update));
+    const sum = (...tensors: tf.Tensor[]) => {
+      const count = tensors.length / 2;
+      return tensors.slice(0, count).map((gradient, i) => tf.add(gradient, tensors[count + i]!));
+    };
+    for (const length of new Set(this.#groups.map(({ length }) => length))) {
+      this.#updates.set(length, engine.compile(`adamw of ${length}`, update));
+      this.#sums.set(length, engine.compile(`sums of ${length}`, sum));
     }
   }
 
@@ -150,9 +156,12 @@ export class Trainer {
     tf.dispose([weightTensor, ...inputs]);
     const figures = outputs.pop()!;
     if (this.#gradients) {
-      const sum = tf.tidy(() => outputs.map((gradient, i) => tf.add(this.#gradients![i]!, gradient)));
-      tf.dispose([...this.#gradients, ...outputs]);
-      this.#gradients = sum;
+      for (const group of this.#groups) {
+        const terms = [this.#gradients, outputs].flatMap((gradients) => group.map((i) => gradients[i]!));
+        const sums = this.#sums.get(group.length)!(...terms);
+        tf.dispose(terms);
+        for (const [at, i] of group.entries()) this.#gradients[i] = sums[at]!;
+      }
     } else {
       this.#gradients = outputs;
     }
@@ -197,7 +206,7 @@ export class Trainer {
     tf.dispose([this.#optimizer.m, this.#optimizer.v, this.#gradients ?? []]);
     this.#gradients = undefined;
     this.#figures.dispose();
-    for (const update of this.#updates.values()) update.dispose();
+    for (const step of [...this.#updates.values(), ...this.#sums.values()]) step.dispose();
     for (const { step } of this.#losses.values()) step.dispose();
   }
 
@@ -232,7 +241,7 @@ export class Trainer {
   }
 }
 
-/** Numbers in parameters that are updated by one call, which takes a tenth of a millisecond however small they are. */
+/** Numbers in parameters that are updated, or whose gradients are added, by one call, which takes a tenth of a millisecond however small they are. */
 const updatedAtOnce = 2 ** 20;
 
 /** The parameters' numbers in groups of up to `updatedAtOnce`, or of one that is larger; the largest last. */

@@ -164,11 +164,14 @@ Deno.test("Trainer updates parameters of any size as AdamW does each, and leaves
         loss: tf.addN(Object.values(weights).map((w, i) => tf.mul(tf.sum(w), i))) as tf.Scalar,
         metrics: {},
       });
-      await trainer.accumulate("sum", loss, []);
+      for (const weight of [1, 2]) await trainer.accumulate("sum", loss, [], weight);
       await trainer.apply(0.5);
+      for (const [i, m] of Object.values(trainer.optimizer.m).entries()) {
+        assertAlmostEquals((await m.data()).at(-1)!, 0.1 * 3 * i, 1e-6, `m of w${i}`);
+      }
       for (const [i, updated] of Object.values(policy.weights).entries()) {
         const expected = tf.tidy(() => {
-          const gradient = tf.fill(shapes[i]!, i), zero = tf.zeros(shapes[i]!);
+          const gradient = tf.fill(shapes[i]!, 3 * i), zero = tf.zeros(shapes[i]!);
           const figures = { learningRate: tf.scalar(0.5), step: tf.scalar(1) };
           const figures_7 = adamwFigures(tf.scalar(0), figures, options);
           return adamwParameter([tf.fill(shapes[i]!, i + 1), gradient, zero, zero, figures_7], options)[0]!;
