@@ -179,14 +179,14 @@ export class Trainer {
     const [figures_7, gradNorm] = this.#figures(...scalars, ...gradients) as [tf.Tensor, tf.Tensor];
     // A few at a time, so that there are two copies of no more, and the largest last, when the gradients of the others are gone.
     for (const group of this.#groups) {
-      const names = group.map((i) => this.#names[i]!);
-      const old = names.flatMap((
-        name,
-        at,
-      ) => [this.#trained[name]!, gradients[group[at]!]!, m[name]!, v[name]!]);
+      const old = group.flatMap((i) => {
+        const name = this.#names[i]!;
+        return [this.#trained[name]!, gradients[i]!, m[name]!, v[name]!];
+      });
       const updated = this.#updates.get(group.length)!(figures_7, ...old);
       tf.dispose(old);
-      for (const [at, name] of names.entries()) {
+      for (const [at, i] of group.entries()) {
+        const name = this.#names[i]!;
         [this.#trained[name], m[name], v[name]] = updated.slice(3 * at) as [tf.Tensor, tf.Tensor, tf.Tensor];
       }
     }
@@ -241,7 +241,10 @@ export class Trainer {
   }
 }
 
-/** Numbers in parameters that are updated, or whose gradients are added, by one call, which takes a tenth of a millisecond however small they are. */
+/**
+ * Numbers in parameters that one call updates, or whose gradients it adds: a call takes a tenth of a millisecond however small
+ * they are.
+ */
 const updatedAtOnce = 2 ** 20;
 
 /** The parameters' numbers in groups of up to `updatedAtOnce`, or of one that is larger; the largest last. */

@@ -7,7 +7,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { type FusedKernel, fusedKernels } from "../fused_kernels.ts";
 import { address, type WasmBackend } from "./heap.ts";
-import { batchMatMul } from "./matmul.ts";
+import { fusedMatMul } from "./matmul.ts";
 
 type Shape = readonly number[];
 type Attributes = Record<string, number>;
@@ -26,7 +26,7 @@ function headSizes([N]: Shape, [T, halfWidth]: Shape, { heads, kv_heads }: Attri
   return [N! / T!, T!, heads!, kv_heads!, 2 * halfWidth!];
 }
 
-/** Inputs as native/source/tensorflow_ops.c lists them; `Linear` is a product. */
+/** Inputs as native/source/tensorflow_ops.c lists them; `Linear` is a product of matmul.ts. */
 const layers: Record<Exclude<FusedKernel, "Linear">, Layer> = {
   RmsNorm: { name: "rms_norm", sizes: first },
   RmsNormGrad: { name: "rms_norm_gradient", sizes: first },
@@ -98,7 +98,8 @@ export function layer(
   if (kernel === "Linear") {
     const [a, b, bias] = tensors as [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo];
     const { transpose_a, transpose_b } = attributes as unknown as Record<string, boolean>;
-    return [batchMatMul(a, b, { transposeA: transpose_a!, transposeB: transpose_b! }, backend, bias)];
+    const product = { transposeA: transpose_a!, transposeB: transpose_b!, activation: "linear" as const };
+    return [fusedMatMul({ a, b, bias }, product, backend)];
   }
   if (kernel === "TokenLogprobs") checkTargets(tensors[0]!, tensors[1]!, backend);
   const { name, sizes } = layers[kernel];

@@ -1,5 +1,5 @@
 /** What layers.wasm may not have, and what it leaves behind; its numbers are tested beside machine code's. */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import "@tensorflow/tfjs-backend-wasm";
 import { fused } from "../fused_kernels.ts";
@@ -29,7 +29,21 @@ Deno.test("layers.wasm has no data of its own: it would lie over tfjs's", async 
   assert(!found.includes(data));
 });
 
-Deno.test("fused kernels on wasm use their memory again, and refuse a target that is none", async () => {
+Deno.test("attention on wasm is right for sequences longer than its stack holds", async () => {
+  await tf.setBackend("wasm");
+  await registerWasmKernels();
+  // Equal scores: token t sees the mean of the values 0 … t.
+  const [T, Dh] = [2056, 16];
+  const positions = tf.range(0, T), values = tf.tile(tf.expandDims(positions, 1), [1, Dh]);
+  const qkv = tf.concat([tf.zeros([T, 2 * Dh]), values], 1);
+  const cos = tf.ones([T, Dh / 2]), sin = tf.zeros([T, Dh / 2]), tokens = tf.zeros([1, T], "int32");
+  const made = fused("Attention", [qkv, cos, sin, tokens], { heads: 1, kv_heads: 1 });
+  const out = await made[0]!.data();
+  for (const [i, value] of out.entries()) assertAlmostEquals(value, Math.floor(i / Dh) / 2, 0.01);
+  tf.dispose([positions, values, qkv, cos, sin, tokens, made]);
+});
+
+Deno.test("fused kernels on wasm use their memory again, and refuse a bias or a target that is none", async () => {
   await tf.setBackend("wasm");
   await registerWasmKernels();
   const backend = tf.backend() as WasmBackend;
@@ -41,6 +55,9 @@ Deno.test("fused kernels on wasm use their memory again, and refuse a target tha
   for (let i = 0; i < 20; i++) attend();
   assertEquals([tf.memory().numTensors, backend.wasm.asm.memory.buffer.byteLength], before);
 
+  const [x, weight, bias] = [tf.ones([4, 2]), tf.ones([3, 2]), tf.ones([2])];
+  assertThrows(() => fused("Linear", [x, weight, bias], { transpose_a: false, transpose_b: true }));
+
   const logits = tf.ones([2, 3]);
   for (const wrong of [-1, 3]) {
     const targets = tf.tensor1d([0, wrong], "int32");
@@ -51,5 +68,5 @@ Deno.test("fused kernels on wasm use their memory again, and refuse a target tha
     );
     targets.dispose();
   }
-  tf.dispose([qkv, table, tokens, logits]);
+  tf.dispose([qkv, table, tokens, x, weight, bias, logits]);
 });

@@ -88,7 +88,10 @@ const activationKernels: Partial<Record<tf.fused.Activation, string>> = {
   prelu: "Prelu",
 };
 
-/** Kernel `_FusedMatMul`: activation(a · b + bias), composed of the kernels that do each, but for a bias of one number a column. */
+/**
+ * Kernel `_FusedMatMul`: activation(a · b + bias), composed of the kernels that do each, but that a bias of one number a
+ * column is added inside the product.
+ */
 export function fusedMatMul(
   inputs: {
     a: tf.TensorInfo;

@@ -34,7 +34,7 @@ typedef struct {
 static long row_of(const Span *s, long t) { return t < s->shared ? s->prefix + t : s->start + t - s->shared; }
 
 // Asks for rows of a head before they are read: they lie too far apart for the processor to guess the next.
-static void fetch(const float *from, long pitch, const Span *s, long first, long Dh) {
+static void prefetch_rows(const float *from, long pitch, const Span *s, long first, long Dh) {
   for (long t = first; t < s->shared + s->length; t++) {
     for (long d = 0; d < Dh; d += lanes) __builtin_prefetch(from + row_of(s, t) * pitch + d, 0, 2);
   }
@@ -43,7 +43,7 @@ static void fetch(const float *from, long pitch, const Span *s, long first, long
 // A head's rows of qkv, from the sequence's token `first` on, rotated: [T, Dh], rows of zeros up to `padded`.
 static void take_rotated(const Heads *h, const Span *s, long first, long head, long padded, float *to) {
   const long width = (h->H + 2 * h->K) * h->Dh, half = h->Dh / 2, T = s->shared + s->length;
-  fetch(h->qkv + head * h->Dh, width, s, first, h->Dh);
+  prefetch_rows(h->qkv + head * h->Dh, width, s, first, h->Dh);
   for (long t = first; t < T; t++) {
     const float *from = h->qkv + row_of(s, t) * width + head * h->Dh;
     rotate(from, h->cos + t * half, h->sin + t * half, h->Dh, 1, to + t * h->Dh);
@@ -54,7 +54,7 @@ static void take_rotated(const Heads *h, const Span *s, long first, long head, l
 static void take(const float *restrict from, long pitch, const Span *s, long first, long Dh, long padded,
                  float *restrict to) {
   const long T = s->shared + s->length;
-  fetch(from, pitch, s, first, Dh);
+  prefetch_rows(from, pitch, s, first, Dh);
   for (long t = first; t < T; t++) {
     const float *row = from + row_of(s, t) * pitch;
     for (long d = 0; d < Dh; d++) to[t * Dh + d] = row[d];
@@ -204,8 +204,8 @@ static void add_transposed(long keys, long rows, long seen, const float *weights
   for (long d = 0; d < Dh; d += panel_width) {
     for (long c = 0; c < keys; c += tile_rows) {
       const long from = c > seen ? c - seen : 0;
-      tile_by_columns((int)least(tile_rows, keys - c), rows - from, weights + from * pitch + c, pitch,
-                      panels + d * block_rows + from * panel_width, sums + c * sums_pitch + d, sums_pitch, true, 0, 0);
+      add_tile_by_columns((int)least(tile_rows, keys - c), rows - from, weights + from * pitch + c, pitch,
+                          panels + d * block_rows + from * panel_width, sums + c * sums_pitch + d, sums_pitch);
     }
   }
 }
@@ -222,7 +222,7 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
   float *rows = next; next += padded * Dh;
   float *q = next; next += padded * Dh;
   float *dout = next; next += padded * Dh;
-  float *shifts = next; next += padded;
+  float *deltas = next; next += padded;
   float *key_panels = next; next += padded * Dh;    // of keysᵀ, for the scores
   float *value_panels = next; next += padded * Dh;  // of valuesᵀ, for dP
   float *key_rows = next; next += padded * rounded;  // of keys, for dq
@@ -246,7 +246,7 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
       const float *o = w->known_out + row_of(span, t) * out_width + head * Dh, *go = dout + t * Dh;
       floats dot = splat(0);
       for (long d = 0; d < Dh; d += lanes) dot += load_some(o + d, Dh - d, 0) * load_some(go + d, Dh - d, 0);
-      shifts[t] = sum_of(dot);
+      deltas[t] = sum_of(dot);
     }
     for (long t = first; t < T; t += block_rows) {
       const long count = least(block_rows, T - t), columns = round_up(t + count, panel_width), row0 = row_of(span, t);
@@ -257,13 +257,13 @@ static void backward_span(const Work *w, const Span *span, long kv, float *next,
         score(n, dout + (t + r) * Dh, value_panels, Dh, visible, ds + r * padded, padded);
         for (int i = 0; i < n; i++) {
           const long at = row0 + r + i, seen = t + r + i + 1;
-          const floats log_sum = splat(w->known_sums[at * h->H + head]), shift = splat(shifts[t + r + i]);
+          const floats log_sum = splat(w->known_sums[at * h->H + head]), delta = splat(deltas[t + r + i]);
           float *p_row = p + (r + i) * padded, *ds_row = ds + (r + i) * padded;
           long c = 0;
           for (; c < seen; c += lanes) {
             const floats share = vector_exp(load_first(p_row + c, seen - c, -__builtin_inff()) - log_sum);
             store(p_row + c, share);
-            store(ds_row + c, share * (load(ds_row + c) - shift));  // dS = P · (dP − Σ_c P·dP)
+            store(ds_row + c, share * (load(ds_row + c) - delta));  // dS = P · (dP − Σ_c P·dP)
           }
           for (; c < columns; c += lanes) {
             store(p_row + c, splat(0));

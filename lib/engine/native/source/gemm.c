@@ -9,7 +9,7 @@ enum {
   packed_depth_at_once = 256,  // the same beside a packed strip of A
   columns_at_once = 1024,      // packed columns of B (2 MB)
   rows_at_once = 48,           // rows of A (96 KB) stay in the second cache beside all of a small B
-  many_rows_at_once = 96,      // the same where they are packed, or B is read from the third cache, so that it is read less often
+  many_rows_at_once = 96,      // the same where they are packed, or B is read from the third cache: it is read less often
   // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
   small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
@@ -129,7 +129,7 @@ void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float
     float columns[4 * deepest_turned];
     turn_rows(depth, a, a_row, columns);
     for (long j = 0; j < count; j++) {
-      turned_tile(depth, columns, 4, panels + j * next, c + j * panel_width, pitch, false, 0);
+      turned_tile(depth, columns, 4, panels + j * next, c + j * panel_width, pitch, false);
     }
     return;
   }
@@ -140,18 +140,20 @@ void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float
 }
 
 static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
-                     const float *start, Prefetch *prefetch) {
+                          const float *start, Prefetch *prefetch) {
   TILES(1, tile_rows)
 }
 
-void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
-                     bool add, const float *start, Prefetch *prefetch) {
+void add_tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch) {
 #if defined(__wasm__)
   if (rows == 4) {
-    turned_tile(depth, a, a_column, panel, c, pitch, add, start);
+    turned_tile(depth, a, a_column, panel, c, pitch, true);
     return;
   }
 #endif
+  const bool add = true;
+  const float *start = 0;
+  Prefetch *prefetch = 0;
   TILES(1, a_column)
 }
 

@@ -47,6 +47,5 @@ void tile_by_rows(int rows, long depth, const float *a, long a_row, const float 
 void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float *panels, long next, long count, float *c,
                    long pitch);
 
-// One for an a whose rows are next to each other: a[i + d·a_column].
-void tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch,
-                     bool add, const float *start, Prefetch *prefetch);
+// c[rows ≤ tile_rows, panel_width] += a · panel, for an a whose rows are next to each other: a[i + d·a_column].
+void add_tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch);

@@ -25,15 +25,10 @@ INLINE void store_turned(const four *sums, float *c, long pitch, bool add) {
   for (int i = 0; i < 4; i++) store4(c + i * pitch, add ? rows[i] + load4(c + i * pitch) : rows[i]);
 }
 
-// c[4, panel_width] = (add ? c : 0) + start + a · panel, for an a whose rows are next to each other.
-static void turned_tile(long depth, const float *a, long column, const float *panel, float *c, long pitch, bool add,
-                        const float *start) {
+// c[4, panel_width] = (add ? c : 0) + a · panel, for an a whose rows are next to each other.
+static void turned_tile(long depth, const float *a, long column, const float *panel, float *c, long pitch, bool add) {
   for (int j = 0; j < panel_width; j += 8) {
-    four left[4], right[4];
-    for (int k = 0; k < 4; k++) {
-      left[k] = start ? load4(start + j) : (four){};
-      right[k] = start ? load4(start + j + 4) : (four){};
-    }
+    four left[4] = {}, right[4] = {};
     const float *rows = a, *b = panel + j;
     for (long d = 0; d < depth; d++, rows += column, b += panel_width) {
       const four b0 = load4(b), b1 = load4(b + 4);
