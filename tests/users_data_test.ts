@@ -75,3 +75,24 @@ Deno.test("a run on JSON lines with a search server equals the one with search i
     engine.close();
   }
 });
+
+Deno.test("a run refuses a model of fewer positions than its contexts have before it writes anything", async () => {
+  const engine = await openEngine({ engine: "wasm" });
+  const folder = await Deno.makeTempDir();
+  try {
+    await writeSmallWorld(folder);
+    const model = decodeURIComponent(new URL("./fixtures/models/qwen2_tied", import.meta.url).pathname);
+    const config = smallConfig(folder, [`model.path="${model}"`, "agent.max_context_tokens=65"]);
+    const { message } = await assertRejects(() => runHere(engine, config, `${folder}/run`), InputError);
+    assertEquals(
+      message,
+      `Cannot use model.path = "${model}": it has 64 positions (max_position_embeddings), but ` +
+        "agent.max_context_tokens = 65; lower that",
+    );
+    await assertRejects(() => Deno.stat(`${folder}/run`), Deno.errors.NotFound);
+    assertEquals(tf.memory().numTensors, 0);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+    engine.close();
+  }
+});

@@ -3,7 +3,8 @@
  *
  * Letters: B rows, T tokens of a row, M model tokens of a row (those the mask asks for). Rows are right-padded, so with
  * causal attention no valid token ever sees padding. Only the M positions that predict a model token go through the
- * output layer: logits are [B, M, V], never [B, T, V].
+ * output layer: logits are [B, M, V], never [B, T, V]. Where all model tokens are one row, B is 1 and M their number, and
+ * hardly any of it is padding.
  */
 import * as tf from "@tensorflow/tfjs";
 import { hasFusedKernels } from "../engine/fused_kernels.ts";
@@ -31,12 +32,14 @@ export interface Sequence {
 
 /** Host arrays of a packed batch; `batchTensors` uploads them. */
 export interface PackedBatch {
-  /** Sequences, those that are padding included. */
+  /** Rows of model tokens: one for each sequence, those that are padding included, or a single one for all. */
   B: number;
-  /** Rows of tokens: B, or fewer where sequences lie end to end. */
+  /** Rows of tokens: one for each sequence, or fewer where sequences lie end to end. */
   rows: number;
   T: number;
   M: number;
+  /** For each sequence, where its model tokens begin in the flat arrays of [B, M]. */
+  starts: number[];
   /**
    * [rows, T] token ids, padded with `padTokenId`; −1 − id where a sequence begins behind another. Where sequences lie end to
    * end, what several of them begin with may stand there once, and each of them behind it, from −1 − 2³⁰ − id on.
@@ -65,6 +68,8 @@ export interface PackOptions {
   lengthBucket?: number;
   /** M is rounded up to a multiple of this. 8 when left out. */
   maskBucket?: number;
+  /** All model tokens in one row, B = 1: so short sequences beside long ones leave nothing to padding. */
+  together?: boolean;
   /** Rows of the batch; missing ones are padding. As many as there are sequences when left out. */
   rows?: number;
   /**
@@ -133,28 +138,38 @@ export function rowsEndToEnd(sequences: readonly Sequence[], threads: number): n
  * assertEquals([...packed.tokens_BT], [7, 8, 9, 0]);
  * assertEquals([...packed.index_BM], [0, 1]);
  * assertEquals([...packed.targets_BM], [8, 9]);
+ *
+ * const two = [{ tokens: [7, 8, 9], mask: [0, 1, 1] }, { tokens: [5, 6], mask: [0, 1] }];
+ * const { B, M, starts } = packBatch(two, { padTokenId: 0, maskBucket: 1, together: true });
+ * assertEquals({ B, M, starts }, { B: 1, M: 3, starts: [0, 2] });
  * ```
  */
 export function packBatch(
   sequences: readonly Sequence[],
-  { padTokenId, lengthBucket = 16, maskBucket = 8, rows: B = sequences.length, endToEnd }: PackOptions,
+  options: PackOptions,
 ): PackedBatch {
-  if (sequences.length > B) {
-    throw new RangeError(`Cannot pack ${sequences.length} sequences into ${B} rows; split them first`);
+  const { padTokenId, lengthBucket = 16, maskBucket = 8, together = false, endToEnd } = options;
+  const most = options.rows ?? sequences.length;
+  if (sequences.length > most) {
+    throw new RangeError(`Cannot pack ${sequences.length} sequences into ${most} rows; split them first`);
   }
   sequences.forEach(checkMask);
   const longest = (values: number[], bucket: number) =>
     Math.max(1, Math.ceil(Math.max(0, ...values) / bucket)) * bucket;
   const lengths = sequences.map(({ tokens }) => tokens.length);
   const places = endToEnd === undefined ? undefined : placesEndToEnd(sequences, endToEnd);
-  const rows = places?.filled.length ?? B;
+  const rows = places?.filled.length ?? most;
   const T = longest(places?.filled ?? lengths, lengthBucket);
-  const M = longest(sequences.map(({ mask }) => mask.reduce((sum, m) => sum + m, 0)), maskBucket);
+  const counts = sequences.map(modelTokens);
+  const B = together ? 1 : most;
+  const M = longest(together ? [counts.reduce((sum, count) => sum + count, 0)] : counts, maskBucket);
+  let end = 0;
   const packed: PackedBatch = {
     B,
     rows,
     T,
     M,
+    starts: counts.map((count, b) => together ? (end += count) - count : b * M),
     tokens_BT: new Int32Array(rows * T).fill(padTokenId),
     index_BM: new Int32Array(B * M),
     targets_BM: new Int32Array(B * M),
@@ -166,7 +181,7 @@ export function packBatch(
     tokens.forEach((token, t) => packed.tokens_BT[place(t)] = token);
     if (prefix > 0 && tokens.length > 0) packed.tokens_BT[place(0)] = -1 - tokens[0]!;
     if (shared > 0) packed.tokens_BT[place(shared)] = -1 - branchMark - tokens[shared]!;
-    let at = b * M;
+    let at = packed.starts[b]!;
     for (let t = 1; t < tokens.length; t++) {
       if (mask[t] !== 1) continue;
       packed.index_BM[at] = place(t - 1);
@@ -253,19 +268,52 @@ function placesEndToEnd(sequences: readonly Sequence[], rows: number): { of: Pla
   return { of, filled };
 }
 
+/** How many tokens of a sequence its mask asks for. */
+export function modelTokens({ mask }: Sequence): number {
+  return mask.reduce((sum, m) => sum + m, 0);
+}
+
 /**
  * Packs sequences as suits the open engine: end to end where it can tell them apart and `padded` does not forbid it, else a
- * row each; lengths rounded so that there are few different shapes.
+ * row each; all model tokens in one row but for `padded`; lengths rounded so that there are few different shapes.
  */
 export function packForEngine(
   sequences: readonly Sequence[],
   { padTokenId, rows, padded = false }: { padTokenId: number; rows: number; padded?: boolean },
 ): PackedBatch {
-  const endToEnd = padded ? undefined : mayLieEndToEnd(sequences);
-  const options = { padTokenId, rows, maskBucket: 16 };
-  return endToEnd === undefined
-    ? packBatch(sequences, { ...options, lengthBucket: 16 })
-    : packBatch(sequences, { ...options, lengthBucket: rowBucket, endToEnd });
+  if (padded) return packBatch(sequences, { padTokenId, rows, maskBucket: 16 });
+  const count = sequences.reduce((sum, sequence) => sum + modelTokens(sequence), 0);
+  const maskBucket = Math.max(16, 2 ** (Math.floor(Math.log2(Math.max(1, count))) - 2)); // at most a quarter is padding
+  const endToEnd = mayLieEndToEnd(sequences);
+  const options = { padTokenId, rows, maskBucket, together: true };
+  return packBatch(
+    sequences,
+    endToEnd === undefined ? options : { ...options, lengthBucket: rowBucket, endToEnd },
+  );
+}
+
+/** Where the model tokens of every sequence stand in the flat arrays of a packed batch. */
+export interface ModelTokensByRow {
+  /** [S, M]: sequences, and the most model tokens of one, rounded up to a power of two. */
+  shape: [number, number];
+  /** [S, M] the place of each in the flat arrays of [B, M]; 0 where padded. */
+  place_SM: Int32Array;
+  /** [S, M] 1 where there is one. */
+  mask_SM: Float32Array;
+}
+
+/** The model tokens of a packed batch, each sequence's in a row of its own, as losses need them that sum over rows. */
+export function modelTokensByRow(packed: PackedBatch, sequences: readonly Sequence[]): ModelTokensByRow {
+  const counts = sequences.map(modelTokens);
+  const M = 2 ** Math.ceil(Math.log2(Math.max(1, ...counts)));
+  const place_SM = new Int32Array(counts.length * M), mask_SM = new Float32Array(counts.length * M);
+  counts.forEach((count, s) => {
+    for (let m = 0; m < count; m++) {
+      place_SM[s * M + m] = packed.starts[s]! + m;
+      mask_SM[s * M + m] = 1;
+    }
+  });
+  return { shape: [counts.length, M], place_SM, mask_SM };
 }
 
 /**
@@ -296,7 +344,7 @@ export function packPerToken(
         `Cannot pack values of row ${row}: there are ${values[row]?.length ?? 0} for ${tokens.length} tokens`,
       );
     }
-    let at = row * packed.M;
+    let at = packed.starts[row]!;
     for (let t = 1; t < tokens.length; t++) if (mask[t] === 1) out[at++] = values[row]![t]!;
   });
   return out;

@@ -1,7 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import fc from "fast-check";
-import { batchTensors, microBatches, packBatch, packPerToken, rowsEndToEnd, type Sequence } from "./batch.ts";
+import {
+  batchTensors,
+  microBatches,
+  modelTokensByRow,
+  packBatch,
+  packPerToken,
+  rowsEndToEnd,
+  type Sequence,
+} from "./batch.ts";
 
 const sequence: fc.Arbitrary<Sequence> = fc.array(fc.tuple(fc.nat(99), fc.constantFrom(0, 1)), {
   maxLength: 20,
@@ -41,6 +49,43 @@ Deno.test("packBatch() asks for every masked token once, by the hidden state bef
       }
     },
   ));
+});
+
+Deno.test("packBatch() lays all model tokens in one row, from which modelTokensByRow() finds each sequence's", () => {
+  fc.assert(fc.property(fc.array(sequence, { minLength: 1, maxLength: 5 }), fc.nat(3), (sequences, more) => {
+    const options = { padTokenId: 100, rows: sequences.length + more };
+    const apart = packBatch(sequences, options);
+    const packed = packBatch(sequences, { ...options, maskBucket: 4, together: true });
+    assertEquals(packed.tokens_BT, apart.tokens_BT);
+    const { B, M } = packed;
+    const count = apart.mask_BM.reduce((sum, m) => sum + m, 0);
+    assertEquals([B, M], [1, Math.max(4, Math.ceil(count / 4) * 4)]);
+    const real = (values: Int32Array | Float32Array) => [...values].filter((_, i) => apart.mask_BM[i] === 1);
+    const padded = (values: number[]) => [...values, ...Array(M - count).fill(0)];
+    assertEquals([...packed.mask_BM], padded(Array(count).fill(1)));
+    assertEquals([...packed.index_BM], padded(real(apart.index_BM)));
+    assertEquals([...packed.targets_BM], padded(real(apart.targets_BM)));
+    const values = sequences.map(({ tokens }) => tokens.map((token, t) => 1000 * t + token));
+    assertEquals(
+      [...packPerToken(packed, sequences, values)],
+      padded(real(packPerToken(apart, sequences, values))),
+    );
+
+    for (const batch of [packed, apart]) {
+      const { shape: [S, width], place_SM, mask_SM } = modelTokensByRow(batch, sequences);
+      assertEquals(S, sequences.length);
+      sequences.forEach(({ tokens, mask }, s) => {
+        const asked = mask.flatMap((m, t) => m ? [tokens[t]] : []);
+        const row = [...place_SM.subarray(s * width, (s + 1) * width)];
+        assertEquals(row.slice(0, asked.length).map((at) => batch.targets_BM[at]), asked);
+        assert(row.slice(asked.length).every((at) => at === 0));
+        assertEquals(
+          mask_SM.subarray(s * width, (s + 1) * width).reduce((sum, m) => sum + m, 0),
+          asked.length,
+        );
+      });
+    }
+  }));
 });
 
 Deno.test("rowsEndToEnd() takes as many rows as leave least to padding, some for every thread", () => {

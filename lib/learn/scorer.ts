@@ -69,7 +69,7 @@ export class Scorer {
       const values = await logp_BM.data();
       tf.dispose([logp_BM, ...inputs]);
       part.forEach((sequence, row) => {
-        let next = row * packed.M;
+        let next = packed.starts[row]!;
         out[indices[row]!] = sequence.mask.map((m) => m === 1 ? values[next++]! : 0);
       });
     }

@@ -7,6 +7,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs";
+import { yieldToEventLoop } from "../base/event_loop.ts";
 import { InputError } from "../base/input_error.ts";
 import { decode, type DecoderTensors, openDecoder, prefill } from "./decode_steps.ts";
 import {
@@ -225,7 +226,7 @@ async function continueRows(
       });
       if (live.size === 0) return;
       // Engines may answer without leaving the microtask queue; timers and signals run only between macrotasks.
-      if (count % mergeEvery === 1) await new Promise((resolve) => setTimeout(resolve, 0));
+      if (count % mergeEvery === 1) await yieldToEventLoop();
       if (count % mergeEvery === 0 || live.size <= 0.75 * inBatch.length) merge();
       if (live.size <= 0.75 * inBatch.length) {
         const staying = inBatch.flatMap((row, i) => live.has(row) ? [i] : []);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { yieldToEventLoop } from "../base/event_loop.ts";
 import type { GenerateOptions, Writer } from "./generate.ts";
 import { drawEach, type Drawn, type HostDecoder, type Item } from "./host_decoder.ts";
 import { hostSlots, openHostDecoder } from "./open_host_decoder.ts";
@@ -87,7 +88,7 @@ export async function generateOnHost(
       });
       // Steps never leave the microtask queue by themselves; timers and signals run only between macrotasks.
       if (performance.now() - paused > pauseEvery) {
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await yieldToEventLoop();
         paused = performance.now();
       }
     }

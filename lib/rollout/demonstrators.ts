@@ -91,10 +91,11 @@ const hintModes: readonly HintMode[] = ["full", "no-answer", "queries"];
  */
 export async function demonstrations(options: DemonstrationOptions): Promise<Demonstration[]> {
   const { world, retriever, count, hintedShare, seed, topK, notice } = options;
+  const drawQuestion = questionsOf(world);
   const made: Demonstration[] = [];
   for (let i = 0; i < count; i++) {
     const random = randomStream(seed, "demonstration", world.name, i);
-    const question = pickQuestion(world, random);
+    const question = drawQuestion(random);
     const desk = { retriever, topK, random, world };
     if (random() < hintedShare) {
       made.push(await hinted(question, desk, notice, random() < 0.5 ? 1 + Math.floor(random() * 2) : 0));
@@ -125,10 +126,11 @@ export async function demonstrations(options: DemonstrationOptions): Promise<Dem
  */
 export async function rehearsals(options: RehearsalOptions): Promise<Demonstration[]> {
   const { world, retriever, count, seed, topK } = options;
+  const drawQuestion = questionsOf(world);
   const made: Demonstration[] = [];
   for (let i = 0; i < count; i++) {
     const random = randomStream(seed, "rehearsal", world.name, i);
-    made.push(await hinted(pickQuestion(world, random), { retriever, topK, random, world }, "", 0));
+    made.push(await hinted(drawQuestion(random), { retriever, topK, random, world }, "", 0));
   }
   return made;
 }
@@ -267,8 +269,12 @@ function segmentsOf(
   }];
 }
 
-function pickQuestion(world: Atlas, random: () => number): AtlasQuestion {
-  const u = random();
-  const hops = u < hopShares[0]! ? 1 : u < hopShares[0]! + hopShares[1]! ? 2 : 3;
-  return pick(world.questions.filter((question) => question.hops === hops), random);
+/** Draws questions of an atlas, of each number of hops as many as its share. */
+function questionsOf({ questions }: Atlas): (random: () => number) => AtlasQuestion {
+  const byHops = Map.groupBy(questions, ({ hops }) => hops);
+  return (random) => {
+    const u = random();
+    const hops = u < hopShares[0]! ? 1 : u < hopShares[0]! + hopShares[1]! ? 2 : 3;
+    return pick(byHops.get(hops) ?? [], random);
+  };
 }

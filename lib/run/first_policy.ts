@@ -13,11 +13,22 @@ import type { RunData } from "./run_data.ts";
  * The policy that a run begins with: the folder that the config names, or a fresh model of its sizes with a tokenizer from
  * a folder or of the world's whole words.
  *
- * @throws {InputError} for a folder that does not hold what it should.
+ * @throws {InputError} for a folder that does not hold what it should, and for contexts longer than its model takes.
  */
 export async function firstPolicy(config: Config, data: RunData): Promise<Policy> {
   const { model } = config;
-  if (model.path !== "") return merged(await loadPolicy(model.path));
+  if (model.path !== "") {
+    const policy = await loadPolicy(model.path);
+    const { max_position_embeddings: positions } = policy.config;
+    if (config.agent.max_context_tokens > positions) {
+      tf.dispose([policy.weights, policy.adapter?.weights ?? {}]);
+      throw new InputError(
+        `Cannot use model.path = "${model.path}": it has ${positions} positions (max_position_embeddings), but ` +
+          `agent.max_context_tokens = ${config.agent.max_context_tokens}; lower that`,
+      );
+    }
+    return merged(policy);
+  }
   const files = model.tokenizer === ""
     ? buildWordTokenizer([
       ...data.texts(),

@@ -2,12 +2,19 @@
 import * as tf from "@tensorflow/tfjs";
 import { pick, randomStream } from "../base/random.ts";
 import { groupAdvantages, mean, standardDeviation } from "../learn/advantage.ts";
-import { type BatchTensors, microBatches, packPerToken } from "../learn/batch.ts";
+import {
+  type BatchTensors,
+  microBatches,
+  modelTokens,
+  modelTokensByRow,
+  packPerToken,
+} from "../learn/batch.ts";
 import { groupIdCollisions } from "../learn/detectors.ts";
 import { grpoLoss, type GrpoOptions, stopGradient } from "../learn/grpo.ts";
 import { rewardTrajectories } from "../learn/reward.ts";
 import { learningRate } from "../learn/schedule.ts";
 import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
+import { gatherRows } from "../model/layer_ops.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
 import { modelLogits, tokenEntropies, tokenLogprobs } from "../model/scoring.ts";
 import { rollout } from "../rollout/rollout.ts";
@@ -28,7 +35,8 @@ import { crossEntropyLoss, drawBatch, packedInputs } from "./sft_stage.ts";
 import { type GrpoSettings, grpoSettings, type Stage } from "./stages.ts";
 
 /**
- * The clipped surrogate on packed rows; inputs: tokens, index, targets, mask, old log-probs, advantages [, reference].
+ * The policy loss on a packed batch; inputs: tokens, index, targets, mask, old log-probs, advantages of the sequences, where
+ * their model tokens stand, the mask of those [, reference].
  *
  * @param onPolicy The weights are still those that drew the rows: the old log-probs are the policy's own, as constants, and
  * those that come in, the sampler's, are only compared with them.
@@ -40,20 +48,25 @@ export function policyLoss(
   onPolicy = false,
 ): Loss {
   return ({ weights, adapter }, inputs) => {
-    const [tokens_BT, index_BM, targets_BM, mask_BM, oldLogp_BM, advantage_B, refLogp_BM] = inputs;
+    const [tokens_BT, index_BM, targets_BM, mask_BM, old_BM, advantage_S, place_SM, mask_SM, ref_BM] = inputs;
     const batch = { tokens_BT, index_BM, targets_BM, mask_BM } as BatchTensors;
+    const bySequence = (x_BM: tf.Tensor) => {
+      const picked = gatherRows(tf.reshape(x_BM, [-1, 1]), tf.reshape(place_SM!, [-1]));
+      return tf.reshape(picked, place_SM!.shape as [number, number]) as tf.Tensor2D;
+    };
     const logits_BMV = modelLogits(config, weights, adapter, batch);
     const logp_BM = tokenLogprobs(logits_BMV, batch.targets_BM, temperature);
+    const logp_SM = bySequence(logp_BM);
     const { loss, metrics } = grpoLoss({
-      logp_BM,
-      oldLogp_BM: onPolicy ? stopGradient(logp_BM) as tf.Tensor2D : oldLogp_BM as tf.Tensor2D,
-      refLogp_BM: refLogp_BM as tf.Tensor2D | undefined,
-      advantage_B: advantage_B as tf.Tensor1D,
-      mask_BM: batch.mask_BM,
-      entropy_BM: tokenEntropies(logits_BMV, temperature),
+      logp_BM: logp_SM,
+      oldLogp_BM: onPolicy ? stopGradient(logp_SM) as tf.Tensor2D : bySequence(old_BM!),
+      refLogp_BM: ref_BM && bySequence(ref_BM),
+      advantage_B: advantage_S as tf.Tensor1D,
+      mask_BM: mask_SM as tf.Tensor2D,
+      entropy_BM: bySequence(tokenEntropies(logits_BMV, temperature)),
     }, options);
     if (!onPolicy) return { loss, metrics };
-    const difference_BM = tf.mul(tf.abs(tf.sub(oldLogp_BM!, logp_BM)), mask_BM!);
+    const difference_BM = tf.mul(tf.abs(tf.sub(old_BM!, logp_BM)), mask_BM!);
     return {
       loss,
       metrics: {
@@ -291,7 +304,7 @@ export async function accumulateRows(
 ): Promise<Record<string, number>> {
   const size = (part: readonly Row[]) =>
     aggregation === "bnpo" || aggregation === "dapo"
-      ? part.reduce((sum, row) => sum + row.mask.reduce((count, m) => count + m, 0), 0)
+      ? part.reduce((sum, row) => sum + modelTokens(row), 0)
       : part.length;
   const figures: Record<string, number> = {};
   for (const indices of microBatches(rows, batch)) {
@@ -300,7 +313,13 @@ export async function accumulateRows(
     const { packed, inputs } = packedInputs(part, policy.tokenizer.padTokenId, part.length, trainer.xla);
     const perToken = (values: (row: Row) => readonly number[]) =>
       tf.tensor2d(packPerToken(packed, part, part.map(values)), [packed.B, packed.M]);
-    inputs.push(perToken((row) => row.old), tf.tensor1d(part.map((row) => row.advantage)));
+    const { shape, place_SM, mask_SM } = modelTokensByRow(packed, part);
+    inputs.push(
+      perToken((row) => row.old),
+      tf.tensor1d(part.map((row) => row.advantage)),
+      tf.tensor2d(place_SM, shape, "int32"),
+      tf.tensor2d(mask_SM, shape),
+    );
     if (part[0]!.ref) inputs.push(perToken((row) => row.ref!));
     const got = await trainer.accumulate("policy", loss, inputs, share);
     for (const [name, value] of Object.entries(got)) {

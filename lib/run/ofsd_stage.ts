@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { randomStream } from "../base/random.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { mean } from "../learn/advantage.ts";
-import { type BatchTensors, packPerToken, type Sequence } from "../learn/batch.ts";
+import { type BatchTensors, modelTokens, packPerToken, type Sequence } from "../learn/batch.ts";
 import { hostWeights, ofsdLoss, type OfsdOptions } from "../learn/ofsd.ts";
 import { privilegedBlock, privilegedPair, queryMask, shownSiblings } from "../learn/privileged_context.ts";
 import { learningRate } from "../learn/schedule.ts";
@@ -277,16 +277,15 @@ async function accumulateExamples(
 ): Promise<Record<string, number>> {
   const { padTokenId } = run.policy.tokenizer;
   const batch = Math.min(run.config.engine.micro_batch, settings.batch);
-  const count = ({ mask }: Sequence) => mask.reduce((sum, m) => sum + m, 0);
   const weightsOf = ({ student, returnGap }: typeof examples[number]) =>
-    hostWeights(settings.weighting, count(student), returnGap);
+    hostWeights(settings.weighting, modelTokens(student), returnGap);
   const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
-  const total = sum(examples.map(({ student }) => count(student)));
+  const total = sum(examples.map(({ student }) => modelTokens(student)));
   const totalWeight = sum(examples.flatMap(weightsOf));
   const figures: Record<string, number> = {};
   for (let start = 0; start < examples.length; start += batch) {
     const part = examples.slice(start, start + batch);
-    const share = sum(part.map(({ student }) => count(student))) / total;
+    const share = sum(part.map(({ student }) => modelTokens(student))) / total;
     const weight = settings.arm === "rejection-sft" ? share : sum(part.flatMap(weightsOf)) / totalWeight;
     const students = part.map(({ student }) => student);
     const { packed, inputs } = packedInputs(students, padTokenId, batch, trainer.xla);
@@ -297,7 +296,8 @@ async function accumulateExamples(
       });
       inputs.push(tf.tensor2d(packPerToken(packed, students, weights), [packed.B, packed.M]));
       const teachers = part.map(({ teacher }) => teacher);
-      const targets = run.scorer.teacherTargets(teacher, packedInputs(teachers, padTokenId, batch).inputs, {
+      const read = packedInputs(teachers, padTokenId, batch, trainer.xla).inputs;
+      const targets = run.scorer.teacherTargets(teacher, read, {
         temperature: settings.teacher_temperature,
         topK: settings.top_k,
       });

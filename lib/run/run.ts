@@ -1,5 +1,6 @@
 /** What the stages of a run share: its settings, data, policy and position, and what happens after every step. @module */
 import * as tf from "@tensorflow/tfjs";
+import { yieldToEventLoop } from "../base/event_loop.ts";
 import { writeWhole } from "../base/files.ts";
 import type { Detectors } from "../learn/detectors.ts";
 import type { Engine } from "../engine/open_engine.ts";
@@ -125,7 +126,7 @@ export async function stopWhenAsked(run: Run, optimizer: OptimizerState | undefi
  * @throws {Interrupted} when the run was asked to stop.
  */
 export async function throwIfAsked(run: Run): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  await yieldToEventLoop();
   if (run.signal?.aborted) throw new Interrupted(`Stopped at step ${run.state.step}`);
 }
 

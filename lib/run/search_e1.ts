@@ -15,6 +15,7 @@ import { createDetectors } from "../learn/detectors.ts";
 import type { WeightedReward } from "../learn/reward.ts";
 import { Scorer } from "../learn/scorer.ts";
 import type { OptimizerState } from "../learn/trainer.ts";
+import type { Policy } from "../model/policy.ts";
 import { tasksOf } from "../world/question_set.ts";
 import {
   checkpointName,
@@ -109,11 +110,17 @@ export interface RunResult {
  * ```
  */
 export async function runSearchE1(options: RunOptions): Promise<RunResult> {
-  // Data first: a file that is missing or malformed leaves no run folder behind.
-  const data = await openRunData(options.config);
-  const lock = await lockRunFolder(options.folder);
+  // Data and model first: a file that is missing or malformed leaves no run folder behind.
+  const { config, folder, resume } = options;
+  const data = await openRunData(config);
+  const goesOn = resume && await latestCheckpoint(folder) !== undefined;
+  const first = goesOn ? undefined : await firstPolicy(config, data);
+  const lock = await lockRunFolder(folder).catch((error) => {
+    disposeWeights(first);
+    throw error;
+  });
   try {
-    const { run, optimizer } = await openRun(options, data);
+    const { run, optimizer } = await openRun(options, data, first);
     try {
       await allStages(run, optimizer);
       await finish(run);
@@ -125,11 +132,15 @@ export async function runSearchE1(options: RunOptions): Promise<RunResult> {
       run.metrics.close();
       run.events.close();
       run.scorer.dispose();
-      tf.dispose([run.policy.weights, run.policy.adapter?.weights ?? {}]);
+      disposeWeights(run.policy);
     }
   } finally {
     lock.release();
   }
+}
+
+function disposeWeights(policy: Policy | undefined): void {
+  tf.dispose([policy?.weights ?? {}, policy?.adapter?.weights ?? {}]);
 }
 
 /** The paper's page: SFT, then GRPO and OFSD in turns; after each stage a validation, a gate and a checkpoint. */
@@ -257,6 +268,7 @@ async function finish(run: Run): Promise<void> {
 async function openRun(
   options: RunOptions,
   data: RunData,
+  first: Policy | undefined,
 ): Promise<{ run: Run; optimizer: OptimizerState | undefined }> {
   const { config, folder, engine, resume, downloadSeconds = 0 } = options;
   const began = options.startedAt ?? performance.now();
@@ -264,14 +276,15 @@ async function openRun(
   if (resume) await recoverCheckpoints(folder);
   const newest = resume ? await latestCheckpoint(folder) : undefined;
   const saved = newest ? await loadCheckpoint(`${folder}/checkpoints/${newest}`) : undefined;
-  if (!saved) await describeRun(folder, config, await readEnvironment(engine));
+  if (saved) disposeWeights(first); // a checkpoint came to light that a crash had left half named
+  else await describeRun(folder, config, await readEnvironment(engine));
   const state = saved?.state ?? firstState(engine);
   const run: Run = {
     config,
     folder,
     engine,
     data,
-    policy: saved?.policy ?? await firstPolicy(config, data),
+    policy: saved?.policy ?? first ?? await firstPolicy(config, data),
     state,
     scorer: new Scorer(engine),
     metrics: await openMetrics(paths.metrics, state.metricsBytes),
