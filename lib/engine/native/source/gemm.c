@@ -9,7 +9,7 @@ enum {
   packed_depth_at_once = 256,  // the same beside a packed strip of A
   columns_at_once = 1024,      // packed columns of B (2 MB)
   rows_at_once = 48,           // rows of A (96 KB) stay in the second cache beside all of a small B
-  many_rows_at_once = 96,      // the same where they are packed, or B is read from the third cache: it is read less often
+  many_rows_at_once = 96,      // the same where B is read from the third cache: it is read less often
   // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
   small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
@@ -67,9 +67,8 @@ INLINE void advance(const int rows, const float **fourth, long by) {
   }
 }
 
-INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
-                 long pitch, bool add, const float *start, Prefetch *prefetch) {
-  floats sums[tile_rows][panel_vectors];
+INLINE void begin_tile(const int rows, floats (*sums)[panel_vectors], long depth, const float *c, long pitch,
+                       const float *start) {
 #pragma unroll
   for (int i = 0; i < rows; i++) {
     for (int j = 0; j < panel_vectors; j++) sums[i][j] = start ? load(start + j * lanes) : splat(0);
@@ -77,6 +76,23 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   for (int i = 0; i < rows && depth >= deep; i++) {
     for (int j = 0; j < panel_vectors; j++) __builtin_prefetch(c + i * pitch + j * lanes, 1);
   }
+}
+
+INLINE void end_tile(const int rows, floats (*sums)[panel_vectors], float *c, long pitch, bool add) {
+#pragma unroll
+  for (int i = 0; i < rows; i++) {
+#pragma unroll
+    for (int j = 0; j < panel_vectors; j++) {
+      float *to = c + i * pitch + j * lanes;
+      store(to, add ? sums[i][j] + load(to) : sums[i][j]);
+    }
+  }
+}
+
+INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
+                 long pitch, bool add, const float *start, Prefetch *prefetch) {
+  floats sums[tile_rows][panel_vectors];
+  begin_tile(rows, sums, depth, c, pitch, start);
   const float *fourth[(tile_rows + 3) / 4];
 #pragma unroll
   for (int i = 0; i < rows; i += 4) {
@@ -95,14 +111,7 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
     add_products(rows, fourth, row, 0, panel, sums);
     advance(rows, fourth, column);
   }
-#pragma unroll
-  for (int i = 0; i < rows; i++) {
-#pragma unroll
-    for (int j = 0; j < panel_vectors; j++) {
-      float *to = c + i * pitch + j * lanes;
-      store(to, add ? sums[i][j] + load(to) : sums[i][j]);
-    }
-  }
+  end_tile(rows, sums, c, pitch, add);
 }
 
 // One copy of the loop for every number of rows, so that the sums stay in registers.
@@ -142,6 +151,37 @@ void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float
 static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
                           const float *start, Prefetch *prefetch) {
   TILES(1, tile_rows)
+}
+
+// Rows of A side by side, as tile_of_strip reads them.
+static void pack_strip(Matrix a, long depth, long rows, float *strip) {
+  for (long d = 0; d < depth; d++) {
+    for (long i = 0; i < rows; i++) strip[d * tile_rows + i] = a.data[i * a.row + d * a.column];
+  }
+}
+
+// The next column of A, which goes to its strip, · a row of the panel.
+INLINE void pack_and_add_products(const float *column, float *strip, const float *panel, floats (*sums)[panel_vectors]) {
+  const float *fourth[(tile_rows + 3) / 4];
+  AS_IT_IS(column);
+  for (int i = 0; i < tile_rows; i += 4) fourth[i / 4] = column + i;
+  __builtin_memcpy(strip, column, 4 * tile_rows);
+  add_products(tile_rows, fourth, 1, 0, panel, sums);
+}
+
+// As tile, for tile_rows rows of an A whose rows are next to each other, which are packed meanwhile.
+static void tile_to_strip(long depth, const float *a, long column, float *strip, const float *panel, float *c, long pitch,
+                          bool add, const float *start, Prefetch *prefetch) {
+  floats sums[tile_rows][panel_vectors];
+  begin_tile(tile_rows, sums, depth, c, pitch, start);
+  long d = 0;
+  for (; d + 4 <= depth; d += 4, strip += 4 * tile_rows, panel += 4 * panel_width) {
+    prefetch_line(prefetch);
+#pragma unroll
+    for (int i = 0; i < 4; i++, a += column) pack_and_add_products(a, strip + i * tile_rows, panel + i * panel_width, sums);
+  }
+  for (; d < depth; d++, a += column, strip += tile_rows, panel += panel_width) pack_and_add_products(a, strip, panel, sums);
+  end_tile(tile_rows, sums, c, pitch, add);
 }
 
 void add_tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch) {
@@ -201,48 +241,21 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   }
 }
 
-// Rows of A in strips, side by side: strips[i · depth + tile_rows · d …] for row i, the first of a strip.
-static void pack_strips(Matrix a, long depth, long rows, float *strips) {
-  const long whole = a.row == 1 ? rows / tile_rows * tile_rows : 0;
-  long d = 0;
-  // Four columns of 12 rows are three vectors; what is read behind or before these rows is of other columns.
-  for (; tile_rows == 12 && d + 4 <= depth; d += 4) {
-    for (long i = 0; i < whole; i += tile_rows) {
-      const float *column = a.data + d * a.column + i;
-      const floats x0 = load(column), x1 = load(column + a.column), x2 = load(column + 2 * a.column);
-      const floats x3 = load(column + 3 * a.column - 4);
-      float *to = strips + i * depth + d * tile_rows;
-      store(to, __builtin_shufflevector(x0, x1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19));
-      store(to + 16, __builtin_shufflevector(x1, x2, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23));
-      store(to + 32, __builtin_shufflevector(x2, x3, 8, 9, 10, 11, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
-    }
-  }
-  // A column at a time: its numbers are next to each other.
-  for (; d < depth; d++) {
-    const float *column = a.data + d * a.column;
-    for (long i = 0; i < whole; i += tile_rows) __builtin_memcpy(strips + i * depth + d * tile_rows, column + i, 4 * tile_rows);
-  }
-  for (long i = 0; i < rows; i += tile_rows) {
-    for (long d = i < whole ? depth : 0; d < depth; d++) {
-      for (long j = 0; j < tile_rows; j++) {
-        strips[i * depth + d * tile_rows + j] = i + j < rows ? a.data[(i + j) * a.row + d * a.column] : 0;
-      }
-    }
-  }
-}
-
 static void clear(long m, long n, float *c, long pitch, const float *bias) {
   for (long i = 0; i < m; i++) {
     for (long j = 0; j < n; j++) c[i * pitch + j] = bias ? bias[j] : 0;
   }
 }
 
-// m rows and n columns of the result, those of some panels. A is read from its strips where it has any.
-static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *strips, const float *panels, float *c,
-                            long pitch, bool add, const float *bias, Prefetch *prefetch) {
+// m rows and n columns of the result, those of some panels. A is read from strips if it has any, packed by the first panel's tiles.
+static void tiles_of_panels(long m, long n, long depth, Matrix a, float *strips, bool new_strips, const float *panels,
+                            float *c, long pitch, bool add, const float *bias, Prefetch *prefetch) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
+    const Matrix these = {a.data + i * a.row, a.row, a.column};
+    const bool packs = new_strips && rows == tile_rows && a.row == 1;
+    if (new_strips && !packs) pack_strip(these, depth, rows, strips + i * depth);
     for (long j = 0; j < n; j += panel_width) {
       const long width = least(panel_width, n - j);
       const bool whole = width == panel_width;
@@ -254,8 +267,10 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *s
         start = padded;
       }
       const bool adds = whole && add;
-      if (strips) tile_of_strip(rows, depth, strips + i * depth, panel, out, out_pitch, adds, start, prefetch);
-      else tile_by_rows(rows, depth, a.data + i * a.row, a.row, panel, out, out_pitch, adds, start, prefetch);
+      float *strip = strips ? strips + i * depth : 0;
+      if (packs && j == 0) tile_to_strip(depth, these.data, a.column, strip, panel, out, out_pitch, adds, start, prefetch);
+      else if (strip) tile_of_strip(rows, depth, strip, panel, out, out_pitch, adds, start, prefetch);
+      else tile_by_rows(rows, depth, these.data, a.row, panel, out, out_pitch, adds, start, prefetch);
       if (whole) continue;
       for (int r = 0; r < rows; r++) {
         for (long q = 0; q < width; q++) {
@@ -278,7 +293,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const bool few = !packs_a && deepest >= very_deep && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
-  const long rows = packs_a || columns * deepest > small_b ? many_rows_at_once : rows_at_once;
+  const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
   float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest : 0)));
   float *strips = packs_a ? panels + columns * deepest : 0;
   for (long j0 = 0; j0 < n; j0 += columns) {
@@ -288,9 +303,10 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
       for (long i0 = 0; i0 < m; i0 += rows) {
         const long mc = least(rows, m - i0);
         const Matrix block = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
-        if (packs_a) pack_strips(block, kc, mc, strips);
-        const Matrix below = {block.data + mc * a.row, a.row, a.column};
-        Prefetch next_rows = prefetch_of(below, least(rows, m - i0 - mc), kc);
+        const bool last = i0 + mc == m;
+        const long next_i = last ? 0 : i0 + mc, next_k = last ? k0 + kc : k0;
+        const Matrix next = {a.data + next_i * a.row + next_k * a.column, a.row, a.column};
+        Prefetch next_block = prefetch_of(next, least(rows, m - next_i), least(deepest, k - next_k));
         // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
         // the result are written in longer pieces.
         const long across = panel_width * (kc < deep ? (stretch / panel_width + kc - 1) / kc : 1);
@@ -310,8 +326,8 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
             if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, nc - j - width));
           }
           const bool first = k0 == 0;
-          tiles_of_panels(mc, width, kc, block, strips, these, c + i0 * pitch + j0 + j, pitch, add || !first,
-                          bias && first ? bias + j0 + j : 0, next_panel.left > 0 ? &next_panel : &next_rows);
+          tiles_of_panels(mc, width, kc, block, strips, packs_a && j == 0, these, c + i0 * pitch + j0 + j, pitch, add || !first,
+                          bias && first ? bias + j0 + j : 0, next_panel.left > 0 ? &next_panel : &next_block);
         }
       }
     }
