@@ -1,5 +1,6 @@
 #include "gemm.h"
 #include "threads.h"
+#include "tile.h"
 #if defined(__wasm__)
 #include "turned_tile.h"
 #endif
@@ -13,118 +14,8 @@ enum {
   // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
   small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
-  deep = 192,                  // from here on it pays to prefetch
-  very_deep = 385,             // from here on a panel fills the first cache, and packed B should stay in the second
   small_a = 1 << 20,           // numbers of A that stay in the third cache, so that they may be read more often (4 MB)
 };
-
-// Cache lines that will be read: `lines` of a matrix side by side in each of `left` rows (or columns).
-struct Prefetch {
-  const float *from;
-  long lines, line, next, left;
-};
-
-static Prefetch prefetch_of(Matrix x, long rows, long columns) {
-  const bool by_rows = x.column == 1;
-  const long side_by_side = by_rows ? columns : rows;
-  const long apart = by_rows ? x.row : x.column, left = side_by_side > 0 ? by_rows ? rows : columns : 0;
-  return (Prefetch){x.data, (side_by_side + 15) / 16, 0, apart, left};
-}
-
-// Prefetches the next line, if there is one.
-INLINE void prefetch_line(Prefetch *prefetch) {
-  if (!prefetch || prefetch->left <= 0) return;
-  __builtin_prefetch(prefetch->from + 16 * prefetch->line);
-  if (++prefetch->line < prefetch->lines) return;
-  prefetch->line = 0;
-  prefetch->from += prefetch->next;
-  prefetch->left--;
-}
-
-// Keeps the compiler from computing a pointer in another way than the source does.
-#define AS_IT_IS(pointer) __asm__("" : "+r"(pointer))
-
-// sums[rows, panel_width] += a column of A · a row of the panel. A pointer stands for every fourth row of A: the rows between
-// are reached from it by an index, and the next columns by an offset, without an addition.
-INLINE void add_products(const int rows, const float *const *fourth, long row, long offset, const float *panel,
-                         floats (*sums)[panel_vectors]) {
-  floats row_of_b[panel_vectors];
-#pragma unroll
-  for (int j = 0; j < panel_vectors; j++) row_of_b[j] = load(panel + j * lanes);
-#pragma unroll
-  for (int i = 0; i < rows; i++) {
-    const floats x = splat(fourth[i / 4][i % 4 * row + offset]);
-#pragma unroll
-    for (int j = 0; j < panel_vectors; j++) sums[i][j] = multiply_add(x, row_of_b[j], sums[i][j]);
-  }
-}
-
-INLINE void advance(const int rows, const float **fourth, long by) {
-#pragma unroll
-  for (int i = 0; i < rows; i += 4) {
-    fourth[i / 4] += by;
-    if (tile_rows > 8) AS_IT_IS(fourth[i / 4]);  // there are no registers for a pointer to each of so many rows
-  }
-}
-
-INLINE void begin_tile(const int rows, floats (*sums)[panel_vectors], long depth, const float *c, long pitch,
-                       const float *start) {
-#pragma unroll
-  for (int i = 0; i < rows; i++) {
-    for (int j = 0; j < panel_vectors; j++) sums[i][j] = start ? load(start + j * lanes) : splat(0);
-  }
-  for (int i = 0; i < rows && depth >= deep; i++) {
-    for (int j = 0; j < panel_vectors; j++) __builtin_prefetch(c + i * pitch + j * lanes, 1);
-  }
-}
-
-INLINE void end_tile(const int rows, floats (*sums)[panel_vectors], float *c, long pitch, bool add) {
-#pragma unroll
-  for (int i = 0; i < rows; i++) {
-#pragma unroll
-    for (int j = 0; j < panel_vectors; j++) {
-      float *to = c + i * pitch + j * lanes;
-      store(to, add ? sums[i][j] + load(to) : sums[i][j]);
-    }
-  }
-}
-
-INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
-                 long pitch, bool add, const float *start, Prefetch *prefetch) {
-  floats sums[tile_rows][panel_vectors];
-  begin_tile(rows, sums, depth, c, pitch, start);
-  const float *fourth[(tile_rows + 3) / 4];
-#pragma unroll
-  for (int i = 0; i < rows; i += 4) {
-    fourth[i / 4] = a + i * row;
-    AS_IT_IS(fourth[i / 4]);
-  }
-  long d = 0;
-  for (; d + 4 <= depth; d += 4) {
-    prefetch_line(prefetch);
-#pragma unroll
-    for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
-    advance(rows, fourth, 4 * column);
-    panel += 4 * panel_width;
-  }
-  for (; d < depth; d++, panel += panel_width) {
-    add_products(rows, fourth, row, 0, panel, sums);
-    advance(rows, fourth, column);
-  }
-  end_tile(rows, sums, c, pitch, add);
-}
-
-// One copy of the loop for every number of rows, so that the sums stay in registers.
-#define TILE(N, ROW, COLUMN)                                                                                        \
-  case N:                                                                                                           \
-    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch); \
-    break
-#define TILES(ROW, COLUMN)                                                                     \
-  switch (rows) {                                                                              \
-    TILE(1, ROW, COLUMN); TILE(2, ROW, COLUMN); TILE(3, ROW, COLUMN); TILE(4, ROW, COLUMN);    \
-    TILE(5, ROW, COLUMN); TILE(6, ROW, COLUMN); TILE(7, ROW, COLUMN); TILE(8, ROW, COLUMN);    \
-    TILE(9, ROW, COLUMN); TILE(10, ROW, COLUMN); TILE(11, ROW, COLUMN); TILE(12, ROW, COLUMN); \
-  }
 
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
                   const float *start, Prefetch *prefetch) {
@@ -146,42 +37,6 @@ void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float
   for (long j = 0; j < count; j++) {
     tile_by_rows(rows, depth, a, a_row, panels + j * next, c + j * panel_width, pitch, false, 0, 0);
   }
-}
-
-static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
-                          const float *start, Prefetch *prefetch) {
-  TILES(1, tile_rows)
-}
-
-// Rows of A side by side, as tile_of_strip reads them.
-static void pack_strip(Matrix a, long depth, long rows, float *strip) {
-  for (long d = 0; d < depth; d++) {
-    for (long i = 0; i < rows; i++) strip[d * tile_rows + i] = a.data[i * a.row + d * a.column];
-  }
-}
-
-// The next column of A, which goes to its strip, · a row of the panel.
-INLINE void pack_and_add_products(const float *column, float *strip, const float *panel, floats (*sums)[panel_vectors]) {
-  const float *fourth[(tile_rows + 3) / 4];
-  AS_IT_IS(column);
-  for (int i = 0; i < tile_rows; i += 4) fourth[i / 4] = column + i;
-  __builtin_memcpy(strip, column, 4 * tile_rows);
-  add_products(tile_rows, fourth, 1, 0, panel, sums);
-}
-
-// As tile, for tile_rows rows of an A whose rows are next to each other, which are packed meanwhile.
-static void tile_to_strip(long depth, const float *a, long column, float *strip, const float *panel, float *c, long pitch,
-                          bool add, const float *start, Prefetch *prefetch) {
-  floats sums[tile_rows][panel_vectors];
-  begin_tile(tile_rows, sums, depth, c, pitch, start);
-  long d = 0;
-  for (; d + 4 <= depth; d += 4, strip += 4 * tile_rows, panel += 4 * panel_width) {
-    prefetch_line(prefetch);
-#pragma unroll
-    for (int i = 0; i < 4; i++, a += column) pack_and_add_products(a, strip + i * tile_rows, panel + i * panel_width, sums);
-  }
-  for (; d < depth; d++, a += column, strip += tile_rows, panel += panel_width) pack_and_add_products(a, strip, panel, sums);
-  end_tile(tile_rows, sums, c, pitch, add);
 }
 
 void add_tile_by_columns(int rows, long depth, const float *a, long a_column, const float *panel, float *c, long pitch) {
@@ -241,15 +96,23 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   }
 }
 
+// Rows of A side by side, as tile_of_strip reads them.
+static void pack_strip(Matrix a, long depth, long rows, float *strip) {
+  for (long d = 0; d < depth; d++) {
+    for (long i = 0; i < rows; i++) strip[d * tile_rows + i] = a.data[i * a.row + d * a.column];
+  }
+}
+
 static void clear(long m, long n, float *c, long pitch, const float *bias) {
   for (long i = 0; i < m; i++) {
     for (long j = 0; j < n; j++) c[i * pitch + j] = bias ? bias[j] : 0;
   }
 }
 
-// m rows and n columns of the result, those of some panels. A is read from strips if it has any, packed by the first panel's tiles.
-static void tiles_of_panels(long m, long n, long depth, Matrix a, float *strips, bool new_strips, const float *panels,
-                            float *c, long pitch, bool add, const float *bias, Prefetch *prefetch) {
+// m rows and n columns of the result, those of some panels. A is read from strips where it has any: new ones are packed by the
+// first panel's tiles. Panels of an unpacked B, whole ones beside at least tile_rows rows, are packed by the first row's tiles.
+static void tiles_of_panels(long m, long n, long depth, Matrix a, float *strips, bool new_strips, const float *unpacked,
+                            long b_row, float *panels, float *c, long pitch, bool add, const float *bias, Prefetch *prefetch) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
@@ -259,8 +122,8 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, float *strips,
     for (long j = 0; j < n; j += panel_width) {
       const long width = least(panel_width, n - j);
       const bool whole = width == panel_width;
-      const float *panel = panels + j * depth, *start = bias ? bias + j : 0;
-      float *to = c + i * pitch + j, *out = whole ? to : edge;
+      const float *start = bias ? bias + j : 0;
+      float *panel = panels + j * depth, *to = c + i * pitch + j, *out = whole ? to : edge;
       const long out_pitch = whole ? pitch : panel_width;
       if (start && !whole) {
         for (long q = 0; q < width; q++) padded[q] = start[q];
@@ -268,9 +131,15 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, float *strips,
       }
       const bool adds = whole && add;
       float *strip = strips ? strips + i * depth : 0;
-      if (packs && j == 0) tile_to_strip(depth, these.data, a.column, strip, panel, out, out_pitch, adds, start, prefetch);
-      else if (strip) tile_of_strip(rows, depth, strip, panel, out, out_pitch, adds, start, prefetch);
-      else tile_by_rows(rows, depth, these.data, a.row, panel, out, out_pitch, adds, start, prefetch);
+      if (unpacked && i == 0) {
+        tile_to_panel(depth, these.data, a.row, unpacked + j, b_row, panel, out, out_pitch, adds, start, prefetch);
+      } else if (packs && j == 0) {
+        tile_to_strip(depth, these.data, a.column, strip, panel, out, out_pitch, adds, start, prefetch);
+      } else if (strip) {
+        tile_of_strip(rows, depth, strip, panel, out, out_pitch, adds, start, prefetch);
+      } else {
+        tile_by_rows(rows, depth, these.data, a.row, panel, out, out_pitch, adds, start, prefetch);
+      }
       if (whole) continue;
       for (int r = 0; r < rows; r++) {
         for (long q = 0; q < width; q++) {
@@ -314,20 +183,23 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
           const long width = least(across, nc - j);
           float *these = panels + j * kc;
           Prefetch next_panel = {};
-          // Panels are packed when they are first needed; a deep one's successor is fetched while its tiles compute, and later
-          // the next rows of A.
-          if (i0 == 0) {
-            const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
-            for (long q = 0; q < width; q += panel_width) {
-              const Matrix part = {from.data + q * b.column, b.row, b.column};
-              pack_panel(part, kc, least(panel_width, width - q), these + q * kc);
-            }
+          // Panels are packed when they are first needed, whole deep ones by their first tiles. A deep one's successor is fetched
+          // while its tiles compute, and later the next block of A.
+          const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
+          const bool whole = mc >= tile_rows && width % panel_width == 0;
+          const bool by_tiles = i0 == 0 && kc >= deep && !packs_a && b.column == 1 && whole;
+          for (long q = 0; q < width && i0 == 0 && !by_tiles; q += panel_width) {
+            const Matrix part = {from.data + q * b.column, b.row, b.column};
+            pack_panel(part, kc, least(panel_width, width - q), these + q * kc);
+          }
+          if (i0 == 0 && kc >= deep) {
             const Matrix next = {from.data + width * b.column, b.row, b.column};
-            if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, nc - j - width));
+            next_panel = prefetch_of(next, kc, least(panel_width, nc - j - width));
           }
           const bool first = k0 == 0;
-          tiles_of_panels(mc, width, kc, block, strips, packs_a && j == 0, these, c + i0 * pitch + j0 + j, pitch, add || !first,
-                          bias && first ? bias + j0 + j : 0, next_panel.left > 0 ? &next_panel : &next_block);
+          tiles_of_panels(mc, width, kc, block, strips, packs_a && j == 0, by_tiles ? from.data : 0, b.row, these,
+                          c + i0 * pitch + j0 + j, pitch, add || !first, bias && first ? bias + j0 + j : 0,
+                          next_panel.left > 0 ? &next_panel : &next_block);
         }
       }
     }
