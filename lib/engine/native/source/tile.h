@@ -5,7 +5,6 @@
 enum {
   deep = 192,       // from here on it pays to prefetch
   very_deep = 385,  // from here on a panel fills the first cache, and packed B should stay in the second
-  shortly = 96,     // columns before its end, a very deep tile asks for its part of the result
 };
 
 // Cache lines that will be read: `lines` of a matrix side by side in each of `left` rows (or columns).
@@ -95,21 +94,14 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   begin_tile(rows, sums, start);
   const float *fourth[(tile_rows + 3) / 4];
   point(rows, fourth, a, row);
-  // Beside a very deep panel the result would be driven out of the first cache again before its end.
-  const bool late = column == 1 && depth >= very_deep;
-  long d = 0, until = late ? depth / 4 * 4 - shortly : depth;
-  if (!late && depth >= deep) prefetch_tile(rows, c, pitch);
-  for (;;) {
-    for (; d + 4 <= until; d += 4) {
-      prefetch_line(prefetch);
+  if (depth >= deep) prefetch_tile(rows, c, pitch);
+  long d = 0;
+  for (; d + 4 <= depth; d += 4) {
+    prefetch_line(prefetch);
 #pragma unroll
-      for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
-      advance(rows, fourth, 4 * column);
-      panel += 4 * panel_width;
-    }
-    if (column != 1 || until == depth) break;
-    prefetch_tile(rows, c, pitch);
-    until = depth;
+    for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
+    advance(rows, fourth, 4 * column);
+    panel += 4 * panel_width;
   }
   for (; d < depth; d++, panel += panel_width) {
     add_products(rows, fourth, row, 0, panel, sums);
