@@ -10,6 +10,7 @@ import * as tf from "@tensorflow/tfjs";
 import { hasFusedKernels } from "../engine/fused_kernels.ts";
 import { hostThreads } from "../engine/host_threads.ts";
 import { branchMark } from "../model/decoder.ts";
+import { modelTokenCount } from "../rollout/trajectory.ts";
 
 /**
  * Splits sequences into micro-batches of at most `rows`: the indices of each, neighbours in length together, so that little
@@ -160,7 +161,7 @@ export function packBatch(
   const places = endToEnd === undefined ? undefined : placesEndToEnd(sequences, endToEnd);
   const rows = places?.filled.length ?? most;
   const T = longest(places?.filled ?? lengths, lengthBucket);
-  const counts = sequences.map(modelTokens);
+  const counts = sequences.map(modelTokenCount);
   const B = together ? 1 : most;
   const M = longest(together ? [counts.reduce((sum, count) => sum + count, 0)] : counts, maskBucket);
   let end = 0;
@@ -268,11 +269,6 @@ function placesEndToEnd(sequences: readonly Sequence[], rows: number): { of: Pla
   return { of, filled };
 }
 
-/** How many tokens of a sequence its mask asks for. */
-export function modelTokens({ mask }: Sequence): number {
-  return mask.reduce((sum, m) => sum + m, 0);
-}
-
 /**
  * Packs sequences as suits the open engine: end to end where it can tell them apart and `padded` does not forbid it, else a
  * row each; all model tokens in one row but for `padded`; lengths rounded so that there are few different shapes.
@@ -282,7 +278,7 @@ export function packForEngine(
   { padTokenId, rows, padded = false }: { padTokenId: number; rows: number; padded?: boolean },
 ): PackedBatch {
   if (padded) return packBatch(sequences, { padTokenId, rows, maskBucket: 16 });
-  const count = sequences.reduce((sum, sequence) => sum + modelTokens(sequence), 0);
+  const count = sequences.reduce((sum, sequence) => sum + modelTokenCount(sequence), 0);
   const maskBucket = Math.max(16, 2 ** (Math.floor(Math.log2(Math.max(1, count))) - 2)); // at most a quarter is padding
   const endToEnd = mayLieEndToEnd(sequences);
   const options = { padTokenId, rows, maskBucket, together: true };
@@ -304,7 +300,7 @@ export interface ModelTokensByRow {
 
 /** The model tokens of a packed batch, each sequence's in a row of its own, as losses need them that sum over rows. */
 export function modelTokensByRow(packed: PackedBatch, sequences: readonly Sequence[]): ModelTokensByRow {
-  const counts = sequences.map(modelTokens);
+  const counts = sequences.map(modelTokenCount);
   const M = 2 ** Math.ceil(Math.log2(Math.max(1, ...counts)));
   const place_SM = new Int32Array(counts.length * M), mask_SM = new Float32Array(counts.length * M);
   counts.forEach((count, s) => {

@@ -61,16 +61,16 @@ export function searchCount(trajectory: Trajectory): number {
 }
 
 /**
- * How many tokens the model wrote.
+ * How many tokens of a trajectory, or of another sequence with a mask, the model wrote.
  *
  * @example
  * ```ts
- * import { modelTokenCount, type Trajectory } from "@search-e1/kit";
+ * import { modelTokenCount } from "@search-e1/kit";
  * import { assertEquals } from "@std/assert";
  *
- * assertEquals(modelTokenCount({ mask: [0, 0, 1, 1, 0, 1] } as Trajectory), 3);
+ * assertEquals(modelTokenCount({ mask: [0, 0, 1, 1, 0, 1] }), 3);
  * ```
  */
-export function modelTokenCount(trajectory: Trajectory): number {
-  return trajectory.mask.reduce((sum, m) => sum + m, 0);
+export function modelTokenCount({ mask }: { mask: readonly number[] }): number {
+  return mask.reduce((sum, m) => sum + m, 0);
 }

@@ -7,6 +7,7 @@ import type { ModelConfig, Policy } from "../model/policy.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { buildWordTokenizer } from "../world/world_tokenizer.ts";
 import type { Config } from "./config.ts";
+import { disposePolicy } from "./run.ts";
 import type { RunData } from "./run_data.ts";
 
 /**
@@ -21,7 +22,7 @@ export async function firstPolicy(config: Config, data: RunData): Promise<Policy
     const policy = await loadPolicy(model.path);
     const { max_position_embeddings: positions } = policy.config;
     if (config.agent.max_context_tokens > positions) {
-      tf.dispose([policy.weights, policy.adapter?.weights ?? {}]);
+      disposePolicy(policy);
       throw new InputError(
         `Cannot use model.path = "${model.path}": it has ${positions} positions (max_position_embeddings), but ` +
           `agent.max_context_tokens = ${config.agent.max_context_tokens}; lower that`,

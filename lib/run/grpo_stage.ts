@@ -2,13 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { pick, randomStream } from "../base/random.ts";
 import { groupAdvantages, mean, standardDeviation } from "../learn/advantage.ts";
-import {
-  type BatchTensors,
-  microBatches,
-  modelTokens,
-  modelTokensByRow,
-  packPerToken,
-} from "../learn/batch.ts";
+import { type BatchTensors, microBatches, modelTokensByRow, packPerToken } from "../learn/batch.ts";
 import { groupIdCollisions } from "../learn/detectors.ts";
 import { grpoLoss, type GrpoOptions, stopGradient } from "../learn/grpo.ts";
 import { rewardTrajectories } from "../learn/reward.ts";
@@ -18,7 +12,7 @@ import { gatherRows } from "../model/layer_ops.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
 import { modelLogits, tokenEntropies, tokenLogprobs } from "../model/scoring.ts";
 import { rollout } from "../rollout/rollout.ts";
-import type { Trajectory } from "../rollout/trajectory.ts";
+import { modelTokenCount, type Trajectory } from "../rollout/trajectory.ts";
 import type { Task } from "../world/question_set.ts";
 import { spent } from "./checkpoint.ts";
 import {
@@ -304,7 +298,7 @@ export async function accumulateRows(
 ): Promise<Record<string, number>> {
   const size = (part: readonly Row[]) =>
     aggregation === "bnpo" || aggregation === "dapo"
-      ? part.reduce((sum, row) => sum + modelTokens(row), 0)
+      ? part.reduce((sum, row) => sum + modelTokenCount(row), 0)
       : part.length;
   const figures: Record<string, number> = {};
   for (const indices of microBatches(rows, batch)) {

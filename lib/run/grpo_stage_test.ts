@@ -2,27 +2,13 @@ import { assertAlmostEquals, assertEquals } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
 import { openEngine } from "../engine/open_engine.ts";
 import { batchTensors, modelTokensByRow, packBatch, packPerToken } from "../learn/batch.ts";
+import { randomPolicy } from "../../tests/word_policies.ts";
 import { grpoLossPresets } from "../learn/grpo.ts";
-import { initWeights } from "../model/decoder.ts";
 import { policyLoss } from "./grpo_stage.ts";
 
 Deno.test("policyLoss() has the same loss, metrics and gradient however model tokens are laid out", async () => {
   const engine = await openEngine({ engine: "wasm" });
-  const config = {
-    model_type: "llama",
-    vocab_size: 12,
-    hidden_size: 8,
-    intermediate_size: 16,
-    num_hidden_layers: 1,
-    num_attention_heads: 2,
-    num_key_value_heads: 1,
-    rope_theta: 10000,
-    rms_norm_eps: 1e-6,
-    tie_word_embeddings: true,
-    max_position_embeddings: 32,
-    initializer_range: 0.3,
-  } as const;
-  const weights = initWeights(config, 1);
+  const { config, weights } = randomPolicy(1, ["Osaka lies in Japan."]);
   const names = Object.keys(weights);
   // Rows of different lengths, one of which the model wrote nothing of.
   const rows = [

@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { randomStream } from "../base/random.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { mean } from "../learn/advantage.ts";
-import { type BatchTensors, modelTokens, packPerToken, type Sequence } from "../learn/batch.ts";
+import { type BatchTensors, packPerToken, type Sequence } from "../learn/batch.ts";
 import { hostWeights, ofsdLoss, type OfsdOptions } from "../learn/ofsd.ts";
 import { privilegedBlock, privilegedPair, queryMask, shownSiblings } from "../learn/privileged_context.ts";
 import { learningRate } from "../learn/schedule.ts";
@@ -18,6 +18,7 @@ import { type Loss, type OptimizerState, Trainer } from "../learn/trainer.ts";
 import { initAdapter, mergeAdapter } from "../model/adapter.ts";
 import type { ModelConfig, Policy } from "../model/policy.ts";
 import { modelLogits } from "../model/scoring.ts";
+import { modelTokenCount } from "../rollout/trajectory.ts";
 import type { Task } from "../world/question_set.ts";
 import { rolloutGroups, trainTasks } from "./grpo_stage.ts";
 import { agentOptions, finishStep, frozenPolicy, type Run, stopWhenAsked } from "./run.ts";
@@ -278,14 +279,14 @@ async function accumulateExamples(
   const { padTokenId } = run.policy.tokenizer;
   const batch = Math.min(run.config.engine.micro_batch, settings.batch);
   const weightsOf = ({ student, returnGap }: typeof examples[number]) =>
-    hostWeights(settings.weighting, modelTokens(student), returnGap);
+    hostWeights(settings.weighting, modelTokenCount(student), returnGap);
   const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
-  const total = sum(examples.map(({ student }) => modelTokens(student)));
+  const total = sum(examples.map(({ student }) => modelTokenCount(student)));
   const totalWeight = sum(examples.flatMap(weightsOf));
   const figures: Record<string, number> = {};
   for (let start = 0; start < examples.length; start += batch) {
     const part = examples.slice(start, start + batch);
-    const share = sum(part.map(({ student }) => modelTokens(student))) / total;
+    const share = sum(part.map(({ student }) => modelTokenCount(student))) / total;
     const weight = settings.arm === "rejection-sft" ? share : sum(part.flatMap(weightsOf)) / totalWeight;
     const students = part.map(({ student }) => student);
     const { packed, inputs } = packedInputs(students, padTokenId, batch, trainer.xla);

@@ -163,8 +163,12 @@ export async function settleCheckpoint({ folder, config, state }: Run): Promise<
 export async function frozenPolicy(run: Run, checkpoint: string): Promise<Policy & Disposable> {
   const { policy, optimizer } = await loadCheckpoint(`${run.folder}/checkpoints/${checkpoint}`);
   if (optimizer) tf.dispose([optimizer.m, optimizer.v]);
-  const dispose = () => tf.dispose([policy.weights, policy.adapter?.weights ?? {}]);
-  return { ...policy, [Symbol.dispose]: dispose };
+  return { ...policy, [Symbol.dispose]: () => disposePolicy(policy) };
+}
+
+/** Frees a policy's tensors. */
+export function disposePolicy({ weights, adapter }: Policy): void {
+  tf.dispose([weights, adapter?.weights ?? {}]);
 }
 
 /** The rewards that the config weights above zero, then the caller's own. */

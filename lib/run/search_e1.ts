@@ -7,7 +7,6 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs";
 import type { Engine } from "../engine/open_engine.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { Evaluation } from "../eval/evaluation.ts";
@@ -33,6 +32,7 @@ import { ofsdStage } from "./ofsd_stage.ts";
 import type { ProgressEvent } from "./progress.ts";
 import {
   agentOptions,
+  disposePolicy,
   Interrupted,
   type Run,
   settleCheckpoint,
@@ -116,7 +116,7 @@ export async function runSearchE1(options: RunOptions): Promise<RunResult> {
   const goesOn = resume && await latestCheckpoint(folder) !== undefined;
   const first = goesOn ? undefined : await firstPolicy(config, data);
   const lock = await lockRunFolder(folder).catch((error) => {
-    disposeWeights(first);
+    if (first) disposePolicy(first);
     throw error;
   });
   try {
@@ -132,15 +132,11 @@ export async function runSearchE1(options: RunOptions): Promise<RunResult> {
       run.metrics.close();
       run.events.close();
       run.scorer.dispose();
-      disposeWeights(run.policy);
+      disposePolicy(run.policy);
     }
   } finally {
     lock.release();
   }
-}
-
-function disposeWeights(policy: Policy | undefined): void {
-  tf.dispose([policy?.weights ?? {}, policy?.adapter?.weights ?? {}]);
 }
 
 /** The paper's page: SFT, then GRPO and OFSD in turns; after each stage a validation, a gate and a checkpoint. */
@@ -195,7 +191,7 @@ async function gate(run: Run, stage: Stage): Promise<void> {
       `ofsd.gate_margin = ${run.config.ofsd.gate_margin}: the stage is rolled back`,
   });
   const { policy } = await loadCheckpoint(`${run.folder}/checkpoints/${state.stageStart}`);
-  tf.dispose([run.policy.weights, run.policy.adapter?.weights ?? {}]);
+  disposePolicy(run.policy);
   run.policy = policy;
   state.evaluation.rolled_back.push(stage.name);
 }
@@ -276,8 +272,8 @@ async function openRun(
   if (resume) await recoverCheckpoints(folder);
   const newest = resume ? await latestCheckpoint(folder) : undefined;
   const saved = newest ? await loadCheckpoint(`${folder}/checkpoints/${newest}`) : undefined;
-  if (saved) disposeWeights(first); // a checkpoint came to light that a crash had left half named
-  else await describeRun(folder, config, await readEnvironment(engine));
+  if (saved && first) disposePolicy(first); // a checkpoint came to light that a crash had left half named
+  if (!saved) await describeRun(folder, config, await readEnvironment(engine));
   const state = saved?.state ?? firstState(engine);
   const run: Run = {
     config,

@@ -14,6 +14,7 @@ enum {
   // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
   small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
   stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
+  very_deep = 385,             // from here on a panel fills the first cache, and packed B should stay in the second
   small_a = 1 << 20,           // numbers of A that stay in the third cache, so that they may be read more often (4 MB)
 };
 
@@ -110,7 +111,7 @@ static void clear(long m, long n, float *c, long pitch, const float *bias) {
 }
 
 // m rows and n columns of the result, those of some panels. A is read from strips where it has any: new ones are packed by the
-// first panel's tiles. Panels of an unpacked B, whole ones beside at least tile_rows rows, are packed by the first row's tiles.
+// first panel's tiles. Panels of an unpacked B, whole deep ones beside tile_rows rows or more, are packed by the first row's.
 static void tiles_of_panels(long m, long n, long depth, Matrix a, float *strips, bool new_strips, const float *unpacked,
                             long b_row, float *panels, float *c, long pitch, bool add, const float *bias, Prefetch *prefetch) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
@@ -183,8 +184,8 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
           const long width = least(across, nc - j);
           float *these = panels + j * kc;
           Prefetch next_panel = {};
-          // Panels are packed when they are first needed, whole deep ones by their first tiles. A deep one's successor is fetched
-          // while its tiles compute, and later the next block of A.
+          // Panels are packed when they are first needed, whole deep ones by their first tiles. A deep one's successor is
+          // fetched while its tiles compute, and later the next block of A.
           const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
           const bool whole = mc >= tile_rows && width % panel_width == 0;
           const bool by_tiles = i0 == 0 && kc >= deep && !packs_a && b.column == 1 && whole;

@@ -3,8 +3,7 @@
 #include "gemm.h"
 
 enum {
-  deep = 192,       // from here on it pays to prefetch
-  very_deep = 385,  // from here on a panel fills the first cache, and packed B should stay in the second
+  deep = 192,  // from here on it pays to prefetch
 };
 
 // Cache lines that will be read: `lines` of a matrix side by side in each of `left` rows (or columns).
@@ -88,6 +87,7 @@ INLINE void end_tile(const int rows, floats (*sums)[panel_vectors], float *c, lo
   }
 }
 
+// c[rows, panel_width] = (add ? c : start) + a · panel, whose element (i, d) of a stands at a[i · row + d · column].
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
                  long pitch, bool add, const float *start, Prefetch *prefetch) {
   floats sums[tile_rows][panel_vectors];
@@ -152,14 +152,14 @@ static void tile_to_strip(long depth, const float *a, long column, float *strip,
   end_tile(tile_rows, sums, c, pitch, add);
 }
 
-// As tile, for tile_rows rows and panel_width columns of a B whose columns are next to each other, which are packed meanwhile.
+// As tile, for tile_rows rows and a deep B whose columns are next to each other: panel_width of them are packed meanwhile.
 // Out of line, since the compiler lays the other loops out worse beside it.
 static __attribute__((noinline)) void tile_to_panel(long depth, const float *a, long row, const float *b, long b_row,
                                                     float *panel, float *c, long pitch, bool add, const float *start,
                                                     Prefetch *prefetch) {
   floats sums[tile_rows][panel_vectors];
   begin_tile(tile_rows, sums, start);
-  if (depth >= deep) prefetch_tile(tile_rows, c, pitch);
+  prefetch_tile(tile_rows, c, pitch);
   const float *fourth[(tile_rows + 3) / 4];
   point(tile_rows, fourth, a, row);
   long d = 0;
