@@ -11,6 +11,8 @@
 
 import { exp4, tiles } from "./simd.ts";
 
+export { storeTile } from "./simd.ts";
+
 // The model's header: 32-bit fields.
 const D: usize = 0, H: usize = 4, K: usize = 8, DH: usize = 12, F: usize = 16, V: usize = 20, L: usize = 24;
 const C: usize = 28,
@@ -264,7 +266,6 @@ function product(
       bias != 0 ? bias + (<usize> j << 2) : 0,
       0,
       add,
-      16,
     );
     strips += 2 * panelBytes;
   }

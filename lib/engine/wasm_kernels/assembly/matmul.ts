@@ -8,13 +8,15 @@
 
 import { tiles } from "./simd.ts";
 
-const KC: i32 = 256; // depth of a packed strip: 4 rows of A (6 KB) and 8 columns of B (8 KB) stay in L1
-const MC: i32 = 64; // rows of A packed at a time (96 KB)
-const NC: i32 = 1024; // columns of B packed at a time (1 MB, L2 or L3): A is packed anew for the next ones
+export { storeTile } from "./simd.ts";
+
+const KC: i32 = 512; // depth of a packed strip: 4 rows of A (8 KB) and 8 columns of B (16 KB) stay in L1
+const MC: i32 = 64; // rows of A packed at a time (128 KB)
+const NC: i32 = 1024; // columns of B packed at a time (2 MB, L2 or L3): A is packed anew for the next ones
 const STRETCH: i32 = 16384; // packed numbers of B that a strip of A meets before the next one does (64 KB)
-const PACKED_B: usize = <usize> KC * NC * 4;
-const STEP: usize = 24; // bytes of A's strips a depth: four rows, and the first two once more
-const PACKED_A: usize = <usize> KC * (MC / 4) * STEP;
+const LINE: usize = 64; // bytes between strips: pages apart, the lines of one depth would share a place in L1
+const PACKED_B: usize = ((<usize> KC << 5) + LINE) * (NC / 8);
+const PACKED_A: usize = ((<usize> KC << 4) + LINE) * (MC / 4);
 const TILE: usize = 4 * 8 * 4;
 
 /** Bytes of scratch space that `matmul` needs. */
@@ -77,39 +79,42 @@ function product(
     const nc = min(NC, n - j0);
     for (let k0 = 0; k0 < k; k0 += KC) {
       const kc = min(KC, k - k0);
+      const strip = (<usize> kc << 4) + LINE, panel = (<usize> kc << 5) + LINE;
       const inPieces = bCol == 1 ? nc & -8 : 0;
-      packPanels(b + ((<usize> k0 * bRow + <usize> j0) << 2), packedB, kc, inPieces, <usize> bRow << 2);
+      packPanels(b + ((<usize> k0 * bRow + j0) << 2), <usize> bRow << 2, packedB, panel, kc, inPieces);
       for (let j = inPieces; j < nc; j += 8) {
         const from = b + ((<usize> k0 * bRow + <usize> (j0 + j) * bCol) << 2);
-        const to = packedB + ((<usize> j * kc) << 2);
+        const to = packedB + <usize> (j >> 3) * panel;
         packFour(from, to, 32, kc, bCol, bRow, min(4, nc - j));
         packFour(from + (<usize> bCol << 4), to + 16, 32, kc, bCol, bRow, max(0, min(4, nc - j - 4)));
       }
       for (let i0 = 0; i0 < m; i0 += MC) {
         const mc = min(MC, m - i0);
         const whole = aRow == 1 ? mc & -4 : 0;
-        packStrips(a + ((<usize> i0 * aRow + <usize> k0 * aCol) << 2), packedA, kc, whole, <usize> aCol << 2);
+        packStrips(a + ((<usize> k0 * aCol + i0) << 2), <usize> aCol << 2, packedA, strip, kc, whole);
         for (let i = whole; i < mc; i += 4) {
           const from = a + ((<usize> (i0 + i) * aRow + <usize> k0 * aCol) << 2);
-          packFour(from, packedA + <usize> (i >> 2) * kc * STEP, STEP, kc, aRow, aCol, min(4, mc - i));
+          packFour(from, packedA + <usize> (i >> 2) * strip, 16, kc, aRow, aCol, min(4, mc - i));
         }
         const to = c + ((<usize> i0 * n + j0) << 2), pitch = <usize> n << 2, add = k0 > 0;
         const start = add || bias == 0 ? 0 : bias + (<usize> j0 << 2);
-        const strip = <usize> kc * STEP, panel = <usize> kc << 5;
         const down = mc >> 2, across = nc >> 3, panels = max(1, (STRETCH >> 3) / kc);
         for (let j = 0; j < across; j += panels) {
           const count = min(panels, across - j);
           for (let i = 0; i < down; i++) {
             const at = to + <usize> i * 4 * pitch + (<usize> j << 5);
-            wholeTiles(
+            tiles(
               count,
               packedA + <usize> i * strip,
+              0,
               packedB + <usize> j * panel,
               panel,
               at,
+              32,
               pitch,
               kc,
               start != 0 ? start + (<usize> j << 5) : 0,
+              32,
               add,
             );
           }
@@ -120,7 +125,7 @@ function product(
             const at = to + <usize> i * pitch + (<usize> j << 2),
               high = min(4, mc - i),
               wide = min(8, nc - j);
-            wholeTiles(1, rows, columns, 0, edge, 32, kc, 0, false);
+            tiles(1, rows, 0, columns, 0, edge, 0, 32, kc, 0, 0, false);
             copyEdge(edge, at, high, wide, n, add);
             if (start != 0) addBias(at, start + (<usize> j << 2), high, wide, n);
           }
@@ -130,55 +135,65 @@ function product(
   }
 }
 
-function wholeTiles(
-  count: i32,
-  a: usize,
-  b: usize,
-  bNext: usize,
-  c: usize,
-  pitch: usize,
-  depth: i32,
-  start: usize,
-  add: bool,
-): void {
-  tiles(count, a, 0, b, bNext, c, 32, pitch, depth, start, 32, add, STEP);
-}
-
 /**
- * Packs columns of B, a multiple of 8, whose rows lie in one piece, `next` bytes apart: row after row, so that B is read as it
- * lies in memory, where down a panel each number would be of another line of the cache.
+ * Packs columns of B, a multiple of 8, whose rows lie in one piece, `next` bytes apart, into panels that are `panel` bytes
+ * apart: row after row, so that B is read as it lies in memory, where down a panel each number would be of another line of the
+ * cache; two rows at once, which are a line of each panel.
  */
-function packPanels(b: usize, to: usize, depth: i32, columns: i32, next: usize): void {
-  const panel = <usize> depth << 5, bytes = <usize> columns << 2;
-  for (let d = 0; d < depth; d++) {
+function packPanels(b: usize, next: usize, to: usize, panel: usize, depth: i32, columns: i32): void {
+  const bytes = <usize> columns << 2;
+  let d = 0;
+  for (; d + 2 <= depth; d += 2) {
     let at = to;
     for (let from = b, end = b + bytes; from < end; from += 32) {
       v128.store(at, v128.load(from));
       v128.store(at, v128.load(from, 16), 16);
+      v128.store(at, v128.load(from + next), 32);
+      v128.store(at, v128.load(from + next, 16), 48);
       at += panel;
     }
-    b += next;
-    to += 32;
+    b += 2 * next;
+    to += 64;
+  }
+  if (d == depth) return;
+  for (let from = b, end = b + bytes; from < end; from += 32) {
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
+    to += panel;
   }
 }
 
-/** Packs rows of a transposed A, a multiple of 4, in the same way: its columns lie in one piece, `next` bytes apart. */
-function packStrips(a: usize, to: usize, depth: i32, rows: i32, next: usize): void {
-  const strip = <usize> depth * STEP, bytes = <usize> rows << 2;
-  for (let d = 0; d < depth; d++) {
+/** Packs rows of a transposed A, a multiple of 4, in the same way: four of its columns at once are a line of each strip. */
+function packStrips(a: usize, next: usize, to: usize, strip: usize, depth: i32, rows: i32): void {
+  const bytes = <usize> rows << 2;
+  let d = 0;
+  for (; d + 4 <= depth; d += 4) {
     let at = to;
     for (let from = a, end = a + bytes; from < end; from += 16) {
-      put(v128.load(from), at, STEP);
+      const third = from + 2 * next;
+      v128.store(at, v128.load(from));
+      v128.store(at, v128.load(from + next), 16);
+      v128.store(at, v128.load(third), 32);
+      v128.store(at, v128.load(third + next), 48);
+      at += strip;
+    }
+    a += 4 * next;
+    to += 64;
+  }
+  for (; d < depth; d++) {
+    let at = to;
+    for (let from = a, end = a + bytes; from < end; from += 16) {
+      v128.store(at, v128.load(from));
       at += strip;
     }
     a += next;
-    to += STEP;
+    to += 16;
   }
 }
 
 /**
  * Copies `lanes` ≤ 4 vectors of `depth` numbers side by side: to[d·pitch + lane] = from[lane·laneStride + d·step], zeros
- * beyond. Where the pitch is STEP, the first two of four stand there once more.
+ * beyond; the pitch is in bytes.
  */
 function packFour(
   from: usize,
@@ -198,21 +213,15 @@ function packFour(
       const r0 = v128.load(from), r1 = v128.load(from1), r2 = v128.load(from2), r3 = v128.load(from3);
       const lo01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5), hi01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
       const lo23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5), hi23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
-      put(v128.shuffle<i64>(lo01, lo23, 0, 2), to, pitch);
-      put(v128.shuffle<i64>(lo01, lo23, 1, 3), to + pitch, pitch);
-      put(v128.shuffle<i64>(hi01, hi23, 0, 2), to + 2 * pitch, pitch);
-      put(v128.shuffle<i64>(hi01, hi23, 1, 3), to + 3 * pitch, pitch);
+      v128.store(to, v128.shuffle<i64>(lo01, lo23, 0, 2));
+      v128.store(to + pitch, v128.shuffle<i64>(lo01, lo23, 1, 3));
+      v128.store(to + 2 * pitch, v128.shuffle<i64>(hi01, hi23, 0, 2));
+      v128.store(to + 3 * pitch, v128.shuffle<i64>(hi01, hi23, 1, 3));
       from += 16;
       from1 += 16;
       from2 += 16;
       from3 += 16;
       to += 4 * pitch;
-    }
-  } else if (lanes == 4 && laneStride == 1) {
-    for (; d < depth; d++) {
-      put(v128.load(from), to, pitch);
-      from += next;
-      to += pitch;
     }
   }
   for (; d < depth; d++) {
@@ -221,15 +230,10 @@ function packFour(
     if (lanes > 1) four = f32x4.replace_lane(four, 1, load<f32>(from + lane));
     if (lanes > 2) four = f32x4.replace_lane(four, 2, load<f32>(from + 2 * lane));
     if (lanes > 3) four = f32x4.replace_lane(four, 3, load<f32>(from + 3 * lane));
-    put(four, to, pitch);
+    v128.store(to, four);
     from += next;
     to += pitch;
   }
-}
-
-function put(four: v128, to: usize, pitch: usize): void {
-  v128.store(to, four);
-  if (pitch == STEP) v128.store64_lane(to, four, 0, 16);
 }
 
 /** Copies or adds the part of a 4 × 8 tile that lies inside C. */

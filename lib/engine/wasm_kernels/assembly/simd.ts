@@ -38,9 +38,7 @@ function powerOfTwo(n: v128): v128 {
  * distance of two rows of c in bytes, `aNext`, `bNext`, `cNext` and `startNext` that of two tiles.
  *
  * The four rows are not spread over vectors one by one, since processors spread where they multiply: a is turned by 0 to 3
- * rows instead, and lane l of s_k, turned by k, adds up c[(l + k) mod 4][l]. `step` is the distance of two d of a in bytes:
- * 16 for the four rows, or 24 where the first two of them stand behind them once more, so that turning by two is reading two
- * further on.
+ * rows instead, and lane l of s_k, turned by k, adds up c[(l + k) mod 4][l].
  */
 export function tiles(
   count: i32,
@@ -55,9 +53,8 @@ export function tiles(
   start: usize,
   startNext: usize,
   add: bool,
-  step: usize,
 ): void {
-  const bytes = <usize> depth * step;
+  const bytes = <usize> depth << 4;
   for (let i = 0; i < count; i++) {
     let s00 = f32x4.splat(0), s01 = s00;
     if (start != 0) {
@@ -75,13 +72,13 @@ export function tiles(
       let next = v128.shuffle<i32>(rows, rows, 1, 2, 3, 0);
       s10 = f32x4.relaxed_madd(next, b0, s10);
       s11 = f32x4.relaxed_madd(next, b1, s11);
-      rows = step == 24 ? v128.load(from, 8) : v128.shuffle<i32>(rows, rows, 2, 3, 0, 1);
+      rows = v128.shuffle<i32>(rows, rows, 2, 3, 0, 1);
       s20 = f32x4.relaxed_madd(rows, b0, s20);
       s21 = f32x4.relaxed_madd(rows, b1, s21);
       next = v128.shuffle<i32>(rows, rows, 1, 2, 3, 0);
       s30 = f32x4.relaxed_madd(next, b0, s30);
       s31 = f32x4.relaxed_madd(next, b1, s31);
-      from += step;
+      from += 16;
       panel += 32;
     }
     storeTile(s00, s10, s20, s30, s01, s11, s21, s31, c, pitch, add);
@@ -91,8 +88,11 @@ export function tiles(
   }
 }
 
-/** Row i of the first four columns of a tile has lane l of s_k, k = (i − l) mod 4; of the other four it has t's. */
-function storeTile(
+/**
+ * Row i of the first four columns of a tile has lane l of s_k, k = (i − l) mod 4; of the other four it has t's. Modules export
+ * it, so that it is a function there too: put into the one that calls it, it takes the loop's registers (2 % slower).
+ */
+export function storeTile(
   s0: v128,
   s1: v128,
   s2: v128,
