@@ -11,8 +11,6 @@
 
 import { exp4, tiles } from "./simd.ts";
 
-export { storeTile } from "./simd.ts";
-
 // The model's header: 32-bit fields.
 const D: usize = 0, H: usize = 4, K: usize = 8, DH: usize = 12, F: usize = 16, V: usize = 20, L: usize = 24;
 const C: usize = 28,
