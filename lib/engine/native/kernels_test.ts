@@ -167,12 +167,20 @@ test("modelLogits() of sequences end to end are those of padded ones, gradients 
 });
 
 testNative("tf.matMul() is TensorFlow's, transposed or not, of any size", async () => {
-  const sizes = [[1, 1, 1], [5, 17, 3], [6, 16, 384], [7, 33, 385], [97, 130, 40], [200, 1030, 700], [
-    64,
-    100,
-    0,
-  ]];
-  for (const [m, n, k] of sizes as [number, number, number][]) {
+  const sizes: [m: number, n: number, k: number][] = [
+    [1, 1, 1],
+    [5, 17, 3],
+    [6, 16, 384],
+    [7, 33, 385],
+    [97, 130, 40],
+    [64, 100, 0],
+    [200, 1030, 700],
+    // In several passes over the columns or the depth, of which the last is less deep.
+    [120, 1030, 700],
+    [120, 700, 1537],
+    [120, 100, 383],
+  ];
+  for (const [m, n, k] of sizes) {
     for (const [ta, tb] of [[false, false], [true, false], [false, true], [true, true]] as const) {
       for (const batch of [[], [3], [2, 1]]) {
         const a = numbers([...batch, ...(ta ? [k, m] : [m, k])], "a");

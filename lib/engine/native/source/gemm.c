@@ -6,16 +6,16 @@
 #endif
 
 enum {
-  depth_at_once = 512,         // a panel of B (32 KB) comes from the second cache, but ends in a sum and a jump less often
-  packed_depth_at_once = 256,  // the same beside a packed strip of A
-  columns_at_once = 1024,      // packed columns of B (2 MB)
-  rows_at_once = 48,           // rows of A (96 KB) stay in the second cache beside all of a small B
-  many_rows_at_once = 96,      // the same where B is read from the third cache: it is read less often
+  depth_at_once = 512,                 // a panel of B comes from the second cache, but ends in a sum and a jump less often
+  packed_depth_at_once = 256,          // the same beside a packed block of A
+  columns_at_once = 1024,              // packed columns of B (2 MB)
+  rows_at_once = block_rows,           // rows of A (96 KB) stay in the second cache beside all of a small B
+  many_rows_at_once = 2 * block_rows,  // the same where B is read from the third cache: it is read less often
   // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
   small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
-  stretch = 24576,             // numbers of B in panels that are not deep and lie side by side (96 KB)
-  very_deep = 385,             // from here on a panel fills the first cache, and packed B should stay in the second
-  small_a = 1 << 20,           // numbers of A that stay in the third cache, so that they may be read more often (4 MB)
+  stretch = 24576,    // numbers of B in panels that are not deep and lie side by side (96 KB)
+  very_deep = 385,    // from here on a panel fills the first cache, and packed B should stay in the second
+  small_a = 1 << 20,  // numbers of A that stay in the third cache, so that they may be read more often (4 MB)
 };
 
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
@@ -97,10 +97,12 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   }
 }
 
-// Rows of A side by side, as tile_of_strip reads them.
-static void pack_strip(Matrix a, long depth, long rows, float *strip) {
+// Rows of A side by side, as tile_of_block reads them.
+static void pack_block(Matrix a, long depth, long rows, float *block) {
   for (long d = 0; d < depth; d++) {
-    for (long i = 0; i < rows; i++) strip[d * tile_rows + i] = a.data[i * a.row + d * a.column];
+    long i = 0;
+    for (; i + lanes <= rows; i += lanes) store(block + d * block_rows + i, load(a.data + d * a.column + i));
+    for (; i < rows; i++) block[d * block_rows + i] = a.data[d * a.column + i];
   }
 }
 
@@ -110,36 +112,36 @@ static void clear(long m, long n, float *c, long pitch, const float *bias) {
   }
 }
 
-// m rows and n columns of the result, those of some panels. A is read from strips where it has any: new ones are packed by the
-// first panel's tiles. Panels of an unpacked B, whole deep ones beside tile_rows rows or more, are packed by the first row's.
-static void tiles_of_panels(long m, long n, long depth, Matrix a, float *strips, bool new_strips, const float *unpacked,
-                            long b_row, float *panels, float *c, long pitch, bool add, const float *bias, Prefetch *prefetch) {
+// What is packed for later while tiles compute: rows of a panel of B and of a block of A.
+typedef struct {
+  Packing panel, block;
+} Ahead;
+
+// m rows and n columns of the result, those of some panels. A is read from blocks where it was packed.
+static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *blocks, const float *panels, float *c, long pitch,
+                            bool add, const float *bias, Prefetch *prefetch, Ahead *ahead) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
-    const Matrix these = {a.data + i * a.row, a.row, a.column};
-    const bool packs = new_strips && rows == tile_rows && a.row == 1;
-    if (new_strips && !packs) pack_strip(these, depth, rows, strips + i * depth);
+    const long in_block = i % block_rows;
+    const float *these = blocks ? blocks + (i - in_block) * depth + in_block : a.data + i * a.row;
     for (long j = 0; j < n; j += panel_width) {
       const long width = least(panel_width, n - j);
       const bool whole = width == panel_width;
-      const float *start = bias ? bias + j : 0;
-      float *panel = panels + j * depth, *to = c + i * pitch + j, *out = whole ? to : edge;
+      const float *panel = panels + j * depth, *start = bias ? bias + j : 0;
+      float *to = c + i * pitch + j, *out = whole ? to : edge;
       const long out_pitch = whole ? pitch : panel_width;
       if (start && !whole) {
         for (long q = 0; q < width; q++) padded[q] = start[q];
         start = padded;
       }
       const bool adds = whole && add;
-      float *strip = strips ? strips + i * depth : 0;
-      if (unpacked && i == 0) {
-        tile_to_panel(depth, these.data, a.row, unpacked + j, b_row, panel, out, out_pitch, adds, start, prefetch);
-      } else if (packs && j == 0) {
-        tile_to_strip(depth, these.data, a.column, strip, panel, out, out_pitch, adds, start, prefetch);
-      } else if (strip) {
-        tile_of_strip(rows, depth, strip, panel, out, out_pitch, adds, start, prefetch);
+      if (rows == tile_rows && (ahead->panel.left > 0 || ahead->block.left > 0)) {
+        tile_and_pack(depth, these, a.row, blocks, panel, out, out_pitch, adds, start, &ahead->panel, &ahead->block);
+      } else if (blocks) {
+        tile_of_block(rows, depth, these, panel, out, out_pitch, adds, start, prefetch);
       } else {
-        tile_by_rows(rows, depth, these.data, a.row, panel, out, out_pitch, adds, start, prefetch);
+        tile_by_rows(rows, depth, these, a.row, panel, out, out_pitch, adds, start, prefetch);
       }
       if (whole) continue;
       for (int r = 0; r < rows; r++) {
@@ -160,47 +162,69 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const bool packs_a = a.column != 1;
   const long most = packs_a ? packed_depth_at_once : depth_at_once;
   const long steps = (k + most - 1) / most, deepest = (k + steps - 1) / steps;
-  const bool few = !packs_a && deepest >= very_deep && m * k <= small_a;
+  const bool few = (packs_a || deepest >= very_deep) && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
   const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
-  float *panels = scratch(4 * (columns * deepest + (packs_a ? rows * deepest : 0)));
-  float *strips = packs_a ? panels + columns * deepest : 0;
+  float *panels = scratch(4 * (columns * deepest + (packs_a ? 2 * rows * deepest : 0)));
+  float *blocks = packs_a ? panels + columns * deepest : 0, *next_blocks = packs_a ? blocks + rows * deepest : 0;
+  Ahead ahead = {};
+  bool has_panel = false, has_block = false;  // whether the next ones are packed ahead
   for (long j0 = 0; j0 < n; j0 += columns) {
     const long nc = least(columns, n - j0);
     for (long k0 = 0; k0 < k; k0 += deepest) {
       const long kc = least(deepest, k - k0);
       for (long i0 = 0; i0 < m; i0 += rows) {
         const long mc = least(rows, m - i0);
-        const Matrix block = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
-        const bool last = i0 + mc == m;
-        const long next_i = last ? 0 : i0 + mc, next_k = last ? k0 + kc : k0;
-        const Matrix next = {a.data + next_i * a.row + next_k * a.column, a.row, a.column};
-        Prefetch next_block = prefetch_of(next, least(rows, m - next_i), least(deepest, k - next_k));
+        const Matrix these_rows = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
+        for (long i = 0; i < mc && packs_a && !has_block; i += block_rows) {
+          const Matrix block = {these_rows.data + i * a.row, a.row, a.column};
+          pack_block(block, kc, least(block_rows, mc - i), blocks + i * kc);
+        }
+        // Where the next rows of A begin, or the first ones of the next columns of A or B.
+        const bool last = i0 + mc == m, deeper = k0 + kc < k;
+        const long next_i = last ? 0 : i0 + mc, next_k = !last ? k0 : deeper ? k0 + kc : 0;
+        const long next_j = last && !deeper ? j0 + nc : j0, next_kc = least(deepest, k - next_k);
+        const long next_mc = next_j < n ? least(rows, m - next_i) : 0;
+        const Matrix next_rows = {a.data + next_i * a.row + next_k * a.column, a.row, a.column};
+        Prefetch next_lines = prefetch_of(next_rows, packs_a ? 0 : next_mc, next_kc);
+        // A whole block is packed, whatever stands beside its rows, but for its last column, behind which nothing may stand.
+        has_block = packs_a && kc >= deep && next_mc > 0 && rows == block_rows && a.column >= block_rows;
+        if (has_block) ahead.block = (Packing){next_rows.data, a.column, next_blocks, next_kc - 1};
         // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
         // the result are written in longer pieces.
         const long across = panel_width * (kc < deep ? (stretch / panel_width + kc - 1) / kc : 1);
         for (long j = 0; j < nc; j += across) {
-          const long width = least(across, nc - j);
+          const long width = least(across, nc - j), beyond = nc - j - width;
           float *these = panels + j * kc;
-          Prefetch next_panel = {};
-          // Panels are packed when they are first needed, whole deep ones by their first tiles. A deep one's successor is
-          // fetched while its tiles compute, and later the next block of A.
           const Matrix from = {b.data + k0 * b.row + (j0 + j) * b.column, b.row, b.column};
-          const bool whole = mc >= tile_rows && width % panel_width == 0;
-          const bool by_tiles = i0 == 0 && kc >= deep && !packs_a && b.column == 1 && whole;
-          for (long q = 0; q < width && i0 == 0 && !by_tiles; q += panel_width) {
-            const Matrix part = {from.data + q * b.column, b.row, b.column};
-            pack_panel(part, kc, least(panel_width, width - q), these + q * kc);
-          }
-          if (i0 == 0 && kc >= deep) {
-            const Matrix next = {from.data + width * b.column, b.row, b.column};
-            next_panel = prefetch_of(next, kc, least(panel_width, nc - j - width));
+          const Matrix next = {from.data + width * b.column, b.row, b.column};
+          Prefetch next_panel = {};
+          if (i0 == 0) {
+            // Panels are packed when they are first needed, or before, beside deep tiles: where their rows lie in lines.
+            for (long q = 0; q < width && !has_panel; q += panel_width) {
+              const Matrix panel = {from.data + q * b.column, b.row, b.column};
+              pack_panel(panel, kc, least(panel_width, width - q), these + q * kc);
+            }
+            while (ahead.panel.left > 0) pack_row(panel_width, &ahead.panel);
+            has_panel = kc >= deep && b.column == 1 && beyond >= panel_width;
+            if (has_panel) ahead.panel = (Packing){next.data, b.row, these + width * kc, kc};
+            else if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
+          } else if (last && j == across && next_kc >= deep && next_kc <= kc && b.column == 1 && n - next_j >= panel_width) {
+            // The first one is no longer needed.
+            has_panel = true;
+            ahead.panel = (Packing){b.data + next_k * b.row + next_j, b.row, panels, next_kc};
           }
           const bool first = k0 == 0;
-          tiles_of_panels(mc, width, kc, block, strips, packs_a && j == 0, by_tiles ? from.data : 0, b.row, these,
-                          c + i0 * pitch + j0 + j, pitch, add || !first, bias && first ? bias + j0 + j : 0,
-                          next_panel.left > 0 ? &next_panel : &next_block);
+          tiles_of_panels(mc, width, kc, these_rows, blocks, these, c + i0 * pitch + j0 + j, pitch, add || !first,
+                          bias && first ? bias + j0 + j : 0, next_panel.left > 0 ? &next_panel : &next_lines, &ahead);
+        }
+        if (has_block) {
+          while (ahead.block.left > 0) pack_row(block_rows, &ahead.block);
+          pack_block((Matrix){ahead.block.from, a.row, a.column}, 1, next_mc, ahead.block.to);
+          float *packed = next_blocks;
+          next_blocks = blocks;
+          blocks = packed;
         }
       }
     }

@@ -3,7 +3,8 @@
 #include "gemm.h"
 
 enum {
-  deep = 192,  // from here on it pays to prefetch
+  deep = 192,       // from here on it pays to prefetch
+  block_rows = 48,  // rows of A that are packed side by side, three lines of the cache
 };
 
 // Cache lines that will be read: `lines` of a matrix side by side in each of `left` rows (or columns).
@@ -27,6 +28,27 @@ INLINE void prefetch_line(Prefetch *prefetch) {
   prefetch->line = 0;
   prefetch->from += prefetch->next;
   prefetch->left--;
+}
+
+// Rows that are packed: each goes behind the one before.
+typedef struct {
+  const float *from;
+  long next;
+  float *to;
+  long left;
+} Packing;
+
+// Packs the next row, if there is one, of `width` numbers, and prefetches a later one.
+INLINE void pack_row(const int width, Packing *packing) {
+  if (packing->left <= 0) return;
+#pragma unroll
+  for (int i = 0; i < width; i += lanes) {
+    __builtin_prefetch(packing->from + 8 * packing->next + i);
+    store(packing->to + i, load(packing->from + i));
+  }
+  packing->from += packing->next;
+  packing->to += width;
+  packing->left--;
 }
 
 // Keeps the compiler from computing a pointer in another way than the source does.
@@ -87,22 +109,27 @@ INLINE void end_tile(const int rows, floats (*sums)[panel_vectors], float *c, lo
   }
 }
 
-// c[rows, panel_width] = (add ? c : start) + a · panel, whose element (i, d) of a stands at a[i · row + d · column].
+// c[rows, panel_width] = (add ? c : start) + a · panel, whose element (i, d) of a stands at a[i · row + d · column]. With every
+// fourth step a line is prefetched, or a row of `width` numbers packed.
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
-                 long pitch, bool add, const float *start, Prefetch *prefetch) {
+                 long pitch, bool add, const float *start, Prefetch *prefetch, const int width, Packing *packing) {
   floats sums[tile_rows][panel_vectors];
   begin_tile(rows, sums, start);
   const float *fourth[(tile_rows + 3) / 4];
   point(rows, fourth, a, row);
   if (depth >= deep) prefetch_tile(rows, c, pitch);
+  Packing mine = {};
+  if (width > 0) mine = *packing;
   long d = 0;
   for (; d + 4 <= depth; d += 4) {
-    prefetch_line(prefetch);
+    if (width > 0) pack_row(width, &mine);
+    else prefetch_line(prefetch);
 #pragma unroll
     for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
     advance(rows, fourth, 4 * column);
     panel += 4 * panel_width;
   }
+  if (width > 0) *packing = mine;
   for (; d < depth; d++, panel += panel_width) {
     add_products(rows, fourth, row, 0, panel, sums);
     advance(rows, fourth, column);
@@ -111,9 +138,9 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
 }
 
 // One copy of the loop for every number of rows, so that the sums stay in registers.
-#define TILE(N, ROW, COLUMN)                                                                                        \
-  case N:                                                                                                           \
-    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch); \
+#define TILE(N, ROW, COLUMN)                                                                                              \
+  case N:                                                                                                                 \
+    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch, 0, 0); \
     break
 #define TILES(ROW, COLUMN)                                                                     \
   switch (rows) {                                                                              \
@@ -122,62 +149,21 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
     TILE(9, ROW, COLUMN); TILE(10, ROW, COLUMN); TILE(11, ROW, COLUMN); TILE(12, ROW, COLUMN); \
   }
 
-static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
+static void tile_of_block(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
                           const float *start, Prefetch *prefetch) {
-  TILES(1, tile_rows)
+  TILES(1, block_rows)
 }
 
-// The next column of A, which goes to its strip, · a row of the panel.
-INLINE void pack_and_add_products(const float *column, float *strip, const float *panel, floats (*sums)[panel_vectors]) {
-  const float *fourth[(tile_rows + 3) / 4];
-  AS_IT_IS(column);
-  for (int i = 0; i < tile_rows; i += 4) fourth[i / 4] = column + i;
-  __builtin_memcpy(strip, column, 4 * tile_rows);
-  add_products(tile_rows, fourth, 1, 0, panel, sums);
-}
-
-// As tile, for tile_rows rows of an A whose rows are next to each other, which are packed meanwhile.
-static void tile_to_strip(long depth, const float *a, long column, float *strip, const float *panel, float *c, long pitch,
-                          bool add, const float *start, Prefetch *prefetch) {
-  floats sums[tile_rows][panel_vectors];
-  begin_tile(tile_rows, sums, start);
-  if (depth >= deep) prefetch_tile(tile_rows, c, pitch);
-  long d = 0;
-  for (; d + 4 <= depth; d += 4, strip += 4 * tile_rows, panel += 4 * panel_width) {
-    prefetch_line(prefetch);
-#pragma unroll
-    for (int i = 0; i < 4; i++, a += column) pack_and_add_products(a, strip + i * tile_rows, panel + i * panel_width, sums);
+// As tile, for tile_rows rows, of a packed block or not, while a panel's rows are packed or, if none are left, a block's. Out of
+// line, since there the loops have all registers.
+static __attribute__((noinline)) void tile_and_pack(long depth, const float *a, long a_row, bool of_block, const float *panel,
+                                                    float *c, long pitch, bool add, const float *start,
+                                                    Packing *panel_ahead, Packing *block_ahead) {
+  if (!of_block) {
+    tile(tile_rows, depth, a, a_row, 1, panel, c, pitch, add, start, 0, panel_width, panel_ahead);
+  } else if (panel_ahead->left > 0) {
+    tile(tile_rows, depth, a, 1, block_rows, panel, c, pitch, add, start, 0, panel_width, panel_ahead);
+  } else {
+    tile(tile_rows, depth, a, 1, block_rows, panel, c, pitch, add, start, 0, block_rows, block_ahead);
   }
-  for (; d < depth; d++, a += column, strip += tile_rows, panel += panel_width) pack_and_add_products(a, strip, panel, sums);
-  end_tile(tile_rows, sums, c, pitch, add);
-}
-
-// As tile, for tile_rows rows and a deep B whose columns are next to each other: panel_width of them are packed meanwhile.
-// Out of line, since the compiler lays the other loops out worse beside it.
-static __attribute__((noinline)) void tile_to_panel(long depth, const float *a, long row, const float *b, long b_row,
-                                                    float *panel, float *c, long pitch, bool add, const float *start,
-                                                    Prefetch *prefetch) {
-  floats sums[tile_rows][panel_vectors];
-  begin_tile(tile_rows, sums, start);
-  prefetch_tile(tile_rows, c, pitch);
-  const float *fourth[(tile_rows + 3) / 4];
-  point(tile_rows, fourth, a, row);
-  long d = 0;
-  for (; d + 4 <= depth; d += 4, panel += 4 * panel_width) {
-    prefetch_line(prefetch);
-#pragma unroll
-    for (int i = 0; i < 4; i++, b += b_row) {
-      AS_IT_IS(b);
-#pragma unroll
-      for (int j = 0; j < panel_width; j += lanes) store(panel + i * panel_width + j, load(b + j));
-      add_products(tile_rows, fourth, row, i, b, sums);
-    }
-    advance(tile_rows, fourth, 4);
-  }
-  for (; d < depth; d++, b += b_row, panel += panel_width) {
-    for (int j = 0; j < panel_width; j += lanes) store(panel + j, load(b + j));
-    add_products(tile_rows, fourth, row, 0, b, sums);
-    advance(tile_rows, fourth, 1);
-  }
-  end_tile(tile_rows, sums, c, pitch, add);
 }
