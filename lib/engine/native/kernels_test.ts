@@ -178,7 +178,7 @@ testNative("tf.matMul() is TensorFlow's, transposed or not, of any size", async 
     // In several passes over the columns or the depth, of which the last is less deep.
     [120, 1030, 700],
     [120, 700, 1537],
-    [120, 100, 383],
+    [120, 100, 577],
   ];
   for (const [m, n, k] of sizes) {
     for (const [ta, tb] of [[false, false], [true, false], [false, true], [true, true]] as const) {

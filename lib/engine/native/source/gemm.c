@@ -161,7 +161,9 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   }
   const bool packs_a = a.column != 1;
   const long most = packs_a ? packed_depth_at_once : depth_at_once;
-  const long steps = (k + most - 1) / most, deepest = (k + steps - 1) / steps;
+  // As few passes over the depth as there may be, or one less where they would not be deep beside a packed block.
+  const long fewest = (k + most - 1) / most, steps = packs_a && k >= deep ? least(fewest, k / deep) : fewest;
+  const long deepest = (k + steps - 1) / steps;
   const bool few = (packs_a || deepest >= very_deep) && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
