@@ -7,7 +7,7 @@
 
 enum {
   depth_at_once = 512,                 // a panel of B comes from the second cache, but ends in a sum and a jump less often
-  packed_depth_at_once = 256,          // the same beside a packed block of A
+  packed_depth_at_once = 256,          // the same beside a packed block of A; up to 383, so that passes are deep
   columns_at_once = 1024,              // packed columns of B (2 MB)
   rows_at_once = block_rows,           // rows of A (96 KB) stay in the second cache beside all of a small B
   many_rows_at_once = 2 * block_rows,  // the same where B is read from the third cache: it is read less often
@@ -161,8 +161,8 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   }
   const bool packs_a = a.column != 1;
   const long most = packs_a ? packed_depth_at_once : depth_at_once;
-  // As few passes over the depth as there may be, or one less where they would not be deep beside a packed block.
-  const long fewest = (k + most - 1) / most, steps = packs_a && k >= deep ? least(fewest, k / deep) : fewest;
+  long steps = (k + most - 1) / most;
+  if (packs_a && k >= deep) steps = least(steps, k / deep);
   const long deepest = (k + steps - 1) / steps;
   const bool few = (packs_a || deepest >= very_deep) && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
@@ -213,7 +213,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
             if (has_panel) ahead.panel = (Packing){next.data, b.row, these + width * kc, kc};
             else if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
           } else if (last && j == across && next_kc >= deep && next_kc <= kc && b.column == 1 && n - next_j >= panel_width) {
-            // The first one is no longer needed.
+            // The first one has been used for the last time: its place is free.
             has_panel = true;
             ahead.panel = (Packing){b.data + next_k * b.row + next_j, b.row, panels, next_kc};
           }
