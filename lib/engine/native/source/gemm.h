@@ -2,7 +2,8 @@
 #pragma once
 #include "simd.h"
 
-// A matrix by its strides: element (i, j) stands at data[i·row + j·column]. A transposed one has them exchanged.
+// A matrix by its strides, one of which is 1: element (i, j) stands at data[i·row + j·column]. A transposed one has them
+// exchanged.
 typedef struct {
   const float *data;
   long row, column;
