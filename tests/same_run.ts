@@ -20,7 +20,7 @@ export async function assertSameRun(folder: string, expected: string): Promise<v
     (await checkpointNames(expected)).at(-1),
   ];
   assertEquals(last, expectedLast);
-  for (const file of ["model.safetensors", "adapter/adapter_model.safetensors"]) {
+  for (const file of ["config.json", "model.safetensors", "adapter/adapter_model.safetensors"]) {
     const [path, expectedPath] = [folder, expected].map((run) => `${run}/checkpoints/${last}/${file}`);
     assertEquals(await exists(path!), await exists(expectedPath!), `${path} is there or missing`);
     if (await exists(path!)) assertEquals(await Deno.readFile(path!), await Deno.readFile(expectedPath!));

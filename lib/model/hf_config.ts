@@ -8,10 +8,11 @@ const architectures = { qwen2: "Qwen2ForCausalLM", llama: "LlamaForCausalLM" };
  * The text of a `config.json` that transformers reads: the fields of `config` and those that tell it what the decoder does.
  */
 export function configJson(config: ModelConfig): string {
+  const { head_dim = config.hidden_size / config.num_attention_heads, ...rest } = config;
   const stored = {
     architectures: [architectures[config.model_type]],
-    ...config,
-    head_dim: config.head_dim ?? config.hidden_size / config.num_attention_heads,
+    ...rest,
+    head_dim, // in one place, whether it was given or not: a config that was read is written as the same text
     hidden_act: "silu",
     torch_dtype: "float32",
     ...(config.model_type === "qwen2" ? { use_sliding_window: false } : { mlp_bias: false }),

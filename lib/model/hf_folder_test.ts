@@ -92,8 +92,9 @@ Deno.test("loadPolicy() refuses a tokenizer with more ids than the model", async
 });
 
 Deno.test("parseConfig() reads configJson() and both ways of writing the rotary base", () => {
-  const config = { ...tinyConfig, eos_token_id: [1, 2], pad_token_id: 0 };
+  const config = { ...tinyConfig, pad_token_id: 0, eos_token_id: [1, 2] };
   assertEquals(parseConfig(configJson(config), "config.json"), { ...config, head_dim: 4 });
+  assertEquals(configJson(parseConfig(configJson(config), "config.json")), configJson(config));
   const { rope_theta: _, ...rest } = JSON.parse(configJson(config));
   const rope_parameters = { rope_type: "default", rope_theta: 5e5 };
   assertEquals(parseConfig(JSON.stringify({ ...rest, rope_parameters }), "config.json").rope_theta, 5e5);
