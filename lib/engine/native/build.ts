@@ -5,8 +5,12 @@
  * @module
  */
 const language = "-std=c11 -O3 -ffp-contract=fast -fvisibility=hidden -Wall -Wextra -Wno-psabi -g0 -s";
-/** For any Linux with glibc 2.17 or later; it stays where it is when a worker that loaded it ends: TensorFlow points to it. */
-const linux = "-target x86_64-linux-gnu.2.17 -fPIC -shared -Wl,-z,nodelete -lm -lpthread";
+/**
+ * For any Linux with glibc 2.17 or later; it stays where it is when a worker that loaded it ends: TensorFlow points to it.
+ * Loops begin with a line of the cache: where they happen to begin made products up to 5 % slower or faster with AVX2.
+ */
+const linux = "-target x86_64-linux-gnu.2.17 -fPIC -shared -Wl,-z,nodelete -lm -lpthread " +
+  "-falign-functions=64 -falign-loops=64";
 /** A module that imports its memory and lets its stack be put where there is room. */
 const wasm = "-target wasm32-freestanding -mcpu=generic+simd128+relaxed_simd+bulk_memory -nostdlib " +
   "-Wl,--no-entry -Wl,--import-memory";

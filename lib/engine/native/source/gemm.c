@@ -84,9 +84,12 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
       for (int j = 0; j < panel_width; j += lanes) store(panel + d * panel_width + j, load(b.data + d * b.row + j));
     }
   } else if (width == panel_width && b.row == 1) {
-    for (; d + 8 <= depth; d += 8) {
+    // Sixteen at a time, a line of the cache: rows that lie pages apart share places there, and would be gone before the next.
+    for (; d + 16 <= depth; d += 16) {
       for (int j = 0; j < panel_width; j += 8) {
-        transpose8(b.data + j * b.column + d, b.column, panel + d * panel_width + j);
+        const float *from = b.data + j * b.column + d;
+        transpose8(from, b.column, panel + d * panel_width + j);
+        transpose8(from + 8, b.column, panel + (d + 8) * panel_width + j);
       }
     }
   }
@@ -167,7 +170,9 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const bool few = (packs_a || deepest >= very_deep) && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
-  const long rows = columns * deepest > small_b ? many_rows_at_once : rows_at_once;
+  // The next panel of a transposed B is fetched beside the first rows' tiles: few rows would not have time for all of it.
+  const bool fetches = tile_rows > 8 && !packs_a && b.column != 1 && deepest >= deep;
+  const long rows = fetches || columns * deepest > small_b ? many_rows_at_once : rows_at_once;
   float *panels = scratch(4 * (columns * deepest + (packs_a ? 2 * rows * deepest : 0)));
   float *blocks = packs_a ? panels + columns * deepest : 0, *next_blocks = packs_a ? blocks + rows * deepest : 0;
   Ahead ahead = {};
