@@ -85,11 +85,10 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
     }
   } else if (width == panel_width && b.row == 1) {
     // Sixteen at a time, a line of the cache: rows that lie pages apart share places there, and would be gone before the next.
-    for (; d + 16 <= depth; d += 16) {
+    for (long end; d + 8 <= depth; d = end) {
+      end = least(d + 16, depth / 8 * 8);
       for (int j = 0; j < panel_width; j += 8) {
-        const float *from = b.data + j * b.column + d;
-        transpose8(from, b.column, panel + d * panel_width + j);
-        transpose8(from + 8, b.column, panel + (d + 8) * panel_width + j);
+        for (long e = d; e < end; e += 8) transpose8(b.data + j * b.column + e, b.column, panel + e * panel_width + j);
       }
     }
   }
@@ -170,7 +169,8 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   const bool few = (packs_a || deepest >= very_deep) && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
-  // The next panel of a transposed B is fetched beside the first rows' tiles: few rows would not have time for all of it.
+  // The next panel of a transposed B is fetched beside the first rows' tiles: few rows would not have time for all of it. (With
+  // AVX2, whose tiles have fewer rows, they have, and more rows only crowd the caches.)
   const bool fetches = tile_rows > 8 && !packs_a && b.column != 1 && deepest >= deep;
   const long rows = fetches || columns * deepest > small_b ? many_rows_at_once : rows_at_once;
   float *panels = scratch(4 * (columns * deepest + (packs_a ? 2 * rows * deepest : 0)));
