@@ -15,12 +15,11 @@ await runTask("watch", "Shows a run live in the browser, on this machine only.",
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw new InputError(`Cannot use --port ${given.port}: give an integer from 0 to 65535`);
   }
-  const server = await watchRun(folder, { port });
-  console.log(`${folder} is shown at ${server.url}; Ctrl-C ends it`);
   const { promise: interrupted, resolve } = Promise.withResolvers<void>();
   for (const name of signals) Deno.addSignalListener(name, resolve);
+  const server = await watchRun(folder, { port });
+  console.log(`${folder} is shown at ${server.url}; Ctrl-C ends it`);
   await interrupted;
-  for (const name of signals) Deno.removeSignalListener(name, resolve);
   await server.close();
-  return 0;
+  Deno.exit(0); // at once: one Ctrl-C may arrive twice, and a process that winds up its listeners is killed by the second
 });

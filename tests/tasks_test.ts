@@ -7,7 +7,7 @@ import { readMetrics } from "../lib/run/metrics.ts";
 import { lockRunFolder, readEvaluation, runPaths } from "../lib/run/run_folder.ts";
 import { makeRun } from "./made_run.ts";
 import { assertSameRun } from "./same_run.ts";
-import { runTask, startTask } from "./task_process.ts";
+import { processEnd, runTask, startTask } from "./task_process.ts";
 
 const preset = "data/presets/tiny.toml";
 
@@ -166,6 +166,28 @@ Deno.test("deno task watch says where, serves, and ends on Ctrl-C", async () => 
   assertEquals(code, 0, stderr);
   await reader.cancel();
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("the live page's server ends with 0 however often Ctrl-C arrives, as `deno task` hands it on twice", async () => {
+  const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...tasks.watch.split(" ").slice(1), "runs/none", "--port", "0"],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const { ended, seen } = processEnd(child);
+  assert(await seen("Ctrl-C ends it"), "the server ended unasked");
+  for (let alive = true; alive; await new Promise((resolve) => setTimeout(resolve, 2))) {
+    try {
+      child.kill("SIGINT");
+    } catch (error) {
+      assertStringIncludes(String(error), "already terminated");
+      alive = false;
+    }
+  }
+  const { code, stderr } = await ended;
+  assertEquals(code, 0, stderr);
 });
 
 Deno.test("a run done twice has the same bits", async () => {
