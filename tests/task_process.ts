@@ -11,8 +11,13 @@ export interface Ended {
 
 /** Starts a task. */
 export function startTask(name: string, ...args: string[]) {
+  return startDeno("task", name, ...args);
+}
+
+/** Starts Deno. */
+export function startDeno(...args: string[]) {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["task", name, ...args],
+    args,
     cwd: root,
     env: { NO_COLOR: "1" },
     stdin: "null",

@@ -7,7 +7,7 @@ import { readMetrics } from "../lib/run/metrics.ts";
 import { lockRunFolder, readEvaluation, runPaths } from "../lib/run/run_folder.ts";
 import { makeRun } from "./made_run.ts";
 import { assertSameRun } from "./same_run.ts";
-import { processEnd, runTask, startTask } from "./task_process.ts";
+import { runTask, startDeno, startTask } from "./task_process.ts";
 
 const preset = "data/presets/tiny.toml";
 
@@ -60,7 +60,10 @@ const badCommands: [args: string[], message: string][] = [
     ["report", "runs/no", "runs/other"],
     "error: Cannot use runs/other: deno task report takes one run folder; see --help",
   ],
-  [["report", "--out", "runs/no"], "error: Cannot use --out: unknown flag of deno task report; "],
+  [
+    ["report", "--out", "runs/no"],
+    "error: Cannot use --out: unknown flag of deno task report; known are --compare, and FOLDER without a flag",
+  ],
   [["watch", "a", "b"], "error: Cannot use b: deno task watch takes one run folder; see --help"],
   [["watch", "--port", "x"], "error: Cannot use --port x: give an integer from 0 to 65535"],
   [["eval", "runs/no"], "error: Cannot use runs/no: deno task eval takes flags only; see --help"],
@@ -170,13 +173,7 @@ Deno.test("deno task watch says where, serves, and ends on Ctrl-C", async () => 
 
 Deno.test("the live page's server ends with 0 however often Ctrl-C arrives, as `deno task` hands it on twice", async () => {
   const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [...tasks.watch.split(" ").slice(1), "runs/none", "--port", "0"],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const { ended, seen } = processEnd(child);
+  const { child, ended, seen } = startDeno(...tasks.watch.split(" ").slice(1), "runs/none", "--port", "0");
   assert(await seen("Ctrl-C ends it"), "the server ended unasked");
   for (let alive = true; alive; await new Promise((resolve) => setTimeout(resolve, 2))) {
     try {
