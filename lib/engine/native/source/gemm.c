@@ -9,8 +9,8 @@ enum {
   depth_at_once = 512,                 // a panel of B comes from the second cache, but ends in a sum and a jump less often
   packed_depth_at_once = 256,          // the same beside a packed block of A; up to 383, so that passes are deep
   columns_at_once = 1024,              // packed columns of B (2 MB)
-  rows_at_once = block_rows,           // rows of A (96 KB) stay in the second cache beside all of a small B
-  many_rows_at_once = 2 * block_rows,  // the same where B is read from the third cache: it is read less often
+  rows_at_once = 48,                   // rows of A (96 KB) stay in the second cache beside all of a small B
+  many_rows_at_once = 96,              // the same where B is read from the third cache: it is read less often
   // Packed numbers of B that stay in the second cache: 512 KB of the 1 MB or more that there are with AVX-512, else 256 KB.
   small_b = tile_rows > 8 ? 1 << 17 : 1 << 16,
   stretch = 24576,    // numbers of B in panels that are not deep and lie side by side (96 KB)
@@ -52,9 +52,6 @@ void add_tile_by_columns(int rows, long depth, const float *a, long a_column, co
   Prefetch *prefetch = 0;
   TILES(1, a_column)
 }
-
-typedef float eight __attribute__((vector_size(32)));
-typedef eight eight_unaligned __attribute__((aligned(4)));
 
 // to[j · panel_width + i] = from[i · pitch + j] for i, j < 8.
 static void transpose8(const float *from, long pitch, float *to) {
@@ -99,12 +96,15 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   }
 }
 
-// Rows of A side by side, as tile_of_block reads them.
-static void pack_block(Matrix a, long depth, long rows, float *block) {
+// Rows of a transposed A as strips that lie `apart`.
+static void pack_block(Matrix a, long depth, long rows, float *block, long apart) {
   for (long d = 0; d < depth; d++) {
-    long i = 0;
-    for (; i + lanes <= rows; i += lanes) store(block + d * block_rows + i, load(a.data + d * a.column + i));
-    for (; i < rows; i++) block[d * block_rows + i] = a.data[d * a.column + i];
+    for (long i = 0; i < rows; i += strip_rows) {
+      const float *from = a.data + d * a.column + i;
+      float *to = block + i / strip_rows * apart + d * strip_rows;
+      if (i + copied_rows <= rows) copy_row(copied_rows, from, to);
+      else for (long r = 0; r < least(strip_rows, rows - i); r++) to[r] = from[r];
+    }
   }
 }
 
@@ -119,14 +119,14 @@ typedef struct {
   Packing panel, block;
 } Ahead;
 
-// m rows and n columns of the result, those of some panels. A is read from blocks where it was packed.
-static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *blocks, const float *panels, float *c, long pitch,
+// m rows and n columns of the result, those of some panels. A is read from its block where it was packed.
+static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *block, const float *panels, float *c, long pitch,
                             bool add, const float *bias, Prefetch *prefetch, Ahead *ahead) {
   float edge[tile_rows * panel_width], padded[panel_width] = {};
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
-    const long in_block = i % block_rows;
-    const float *these = blocks ? blocks + (i - in_block) * depth + in_block : a.data + i * a.row;
+    const long in_strip = i % strip_rows;
+    const float *these = block ? block + i / strip_rows * strip_size(depth) + in_strip : a.data + i * a.row;
     for (long j = 0; j < n; j += panel_width) {
       const long width = least(panel_width, n - j);
       const bool whole = width == panel_width;
@@ -139,9 +139,9 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *b
       }
       const bool adds = whole && add;
       if (rows == tile_rows && (ahead->panel.left > 0 || ahead->block.left > 0)) {
-        tile_and_pack(depth, these, a.row, blocks, panel, out, out_pitch, adds, start, &ahead->panel, &ahead->block);
-      } else if (blocks) {
-        tile_of_block(rows, depth, these, panel, out, out_pitch, adds, start, prefetch);
+        tile_and_pack(depth, these, a.row, block, panel, out, out_pitch, adds, start, &ahead->panel, &ahead->block);
+      } else if (block) {
+        tile_of_strip(rows, depth, these, panel, out, out_pitch, adds, start, prefetch);
       } else {
         tile_by_rows(rows, depth, these, a.row, panel, out, out_pitch, adds, start, prefetch);
       }
@@ -172,9 +172,11 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   // The next panel of a transposed B is fetched beside the first rows' tiles: few rows would not have time for all of it. (With
   // AVX2, whose tiles have fewer rows, they have, and more rows only crowd the caches.)
   const bool fetches = tile_rows > 8 && !packs_a && b.column != 1 && deepest >= deep;
-  const long rows = fetches || columns * deepest > small_b ? many_rows_at_once : rows_at_once;
-  float *panels = scratch(4 * (columns * deepest + (packs_a ? 2 * rows * deepest : 0)));
-  float *blocks = packs_a ? panels + columns * deepest : 0, *next_blocks = packs_a ? blocks + rows * deepest : 0;
+  const bool many = fetches || columns * deepest > small_b;
+  const long rows = packs_a ? block_rows : many ? many_rows_at_once : rows_at_once;
+  const long block_size = packs_a ? block_rows / strip_rows * strip_size(deepest) : 0;
+  float *panels = scratch(4 * (columns * deepest + 2 * block_size));
+  float *block = packs_a ? panels + columns * deepest : 0, *next_block = packs_a ? block + block_size : 0;
   Ahead ahead = {};
   bool has_panel = false, has_block = false;  // whether the next ones are packed ahead
   for (long j0 = 0; j0 < n; j0 += columns) {
@@ -184,10 +186,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
       for (long i0 = 0; i0 < m; i0 += rows) {
         const long mc = least(rows, m - i0);
         const Matrix these_rows = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
-        for (long i = 0; i < mc && packs_a && !has_block; i += block_rows) {
-          const Matrix block = {these_rows.data + i * a.row, a.row, a.column};
-          pack_block(block, kc, least(block_rows, mc - i), blocks + i * kc);
-        }
+        if (packs_a && !has_block) pack_block(these_rows, kc, mc, block, strip_size(kc));
         // Where the next rows of A begin, or the first ones of the next columns of A or B.
         const bool last = i0 + mc == m, deeper = k0 + kc < k;
         const long next_i = last ? 0 : i0 + mc, next_k = !last ? k0 : deeper ? k0 + kc : 0;
@@ -196,8 +195,8 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
         const Matrix next_rows = {a.data + next_i * a.row + next_k * a.column, a.row, a.column};
         Prefetch next_lines = prefetch_of(next_rows, packs_a ? 0 : next_mc, next_kc);
         // A whole block is packed, whatever stands beside its rows, but for its last column, behind which nothing may stand.
-        has_block = packs_a && kc >= deep && next_mc > 0 && rows == block_rows && a.column >= block_rows;
-        if (has_block) ahead.block = (Packing){next_rows.data, a.column, next_blocks, next_kc - 1};
+        has_block = packs_a && kc >= deep && next_mc > 0 && a.column >= block_rows + copied_rows - strip_rows;
+        if (has_block) ahead.block = (Packing){next_rows.data, a.column, next_block, strip_size(next_kc), next_kc - 1};
         // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
         // the result are written in longer pieces.
         const long across = panel_width * (kc < deep ? (stretch / panel_width + kc - 1) / kc : 1);
@@ -213,25 +212,25 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
               const Matrix panel = {from.data + q * b.column, b.row, b.column};
               pack_panel(panel, kc, least(panel_width, width - q), these + q * kc);
             }
-            while (ahead.panel.left > 0) pack_row(panel_width, &ahead.panel);
+            while (ahead.panel.left > 0) pack_row(panel_width, panel_width, &ahead.panel);
             has_panel = kc >= deep && b.column == 1 && beyond >= panel_width;
-            if (has_panel) ahead.panel = (Packing){next.data, b.row, these + width * kc, kc};
+            if (has_panel) ahead.panel = (Packing){next.data, b.row, these + width * kc, 0, kc};
             else if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
           } else if (last && j == across && next_kc >= deep && next_kc <= kc && b.column == 1 && n - next_j >= panel_width) {
             // The first one has been used for the last time: its place is free.
             has_panel = true;
-            ahead.panel = (Packing){b.data + next_k * b.row + next_j, b.row, panels, next_kc};
+            ahead.panel = (Packing){b.data + next_k * b.row + next_j, b.row, panels, 0, next_kc};
           }
           const bool first = k0 == 0;
-          tiles_of_panels(mc, width, kc, these_rows, blocks, these, c + i0 * pitch + j0 + j, pitch, add || !first,
+          tiles_of_panels(mc, width, kc, these_rows, block, these, c + i0 * pitch + j0 + j, pitch, add || !first,
                           bias && first ? bias + j0 + j : 0, next_panel.left > 0 ? &next_panel : &next_lines, &ahead);
         }
         if (has_block) {
-          while (ahead.block.left > 0) pack_row(block_rows, &ahead.block);
-          pack_block((Matrix){ahead.block.from, a.row, a.column}, 1, next_mc, ahead.block.to);
-          float *packed = next_blocks;
-          next_blocks = blocks;
-          blocks = packed;
+          while (ahead.block.left > 0) pack_row(block_rows, strip_rows, &ahead.block);
+          pack_block((Matrix){ahead.block.from, a.row, a.column}, 1, next_mc, ahead.block.to, ahead.block.apart);
+          float *packed = next_block;
+          next_block = block;
+          block = packed;
         }
       }
     }

@@ -12,6 +12,10 @@ typedef float floats __attribute__((ext_vector_type(lanes)));
 typedef int32_t ints __attribute__((ext_vector_type(lanes)));
 typedef floats unaligned __attribute__((aligned(4)));
 
+// Half a vector, where numbers are moved.
+typedef float eight __attribute__((vector_size(32)));
+typedef eight eight_unaligned __attribute__((aligned(4)));
+
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE floats load(const float *from) { return *(const unaligned *)from; }

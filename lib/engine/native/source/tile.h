@@ -3,9 +3,16 @@
 #include "gemm.h"
 
 enum {
-  deep = 192,       // from here on it pays to prefetch
-  block_rows = 48,  // rows of A that are packed side by side, three lines of the cache
+  deep = 192,  // from here on it pays to prefetch
+  // Rows of a transposed A are packed by blocks, in strips [depth][strip_rows] that the first cache holds beside a panel: of all
+  // the block's rows with AVX-512, else of a tile's, copied by half vectors that reach beyond.
+  block_rows = tile_rows > 8 ? 48 : 72,
+  strip_rows = tile_rows > 8 ? block_rows : tile_rows,
+  copied_rows = (strip_rows + 7) / 8 * 8,
 };
+
+// Numbers from one strip to the next; the last row reaches beyond its own.
+INLINE long strip_size(long depth) { return strip_rows * depth + lanes; }
 
 // Cache lines that will be read: `lines` of a matrix side by side in each of `left` rows (or columns).
 struct Prefetch {
@@ -30,24 +37,33 @@ INLINE void prefetch_line(Prefetch *prefetch) {
   prefetch->left--;
 }
 
-// Rows that are packed: each goes behind the one before.
+// Rows that are packed, each behind the one before, in strips that lie `apart`.
 typedef struct {
   const float *from;
   long next;
   float *to;
-  long left;
+  long apart, left;
 } Packing;
 
-// Packs the next row, if there is one, of `width` numbers, and prefetches a later one.
-INLINE void pack_row(const int width, Packing *packing) {
+// Copies `width` numbers, by half vectors where whole ones do not fit.
+INLINE void copy_row(const int width, const float *from, float *to) {
+  const bool whole = width % lanes == 0;
+#pragma unroll
+  for (int i = 0; i < width; i += whole ? lanes : 8) {
+    if (whole) store(to + i, load(from + i));
+    else *(eight_unaligned *)(to + i) = *(const eight_unaligned *)(from + i);
+  }
+}
+
+// Packs the next row, if there is one, of `width` numbers into strips of so many each, and prefetches a later one.
+INLINE void pack_row(const int width, const int strip, Packing *packing) {
   if (packing->left <= 0) return;
 #pragma unroll
-  for (int i = 0; i < width; i += lanes) {
-    __builtin_prefetch(packing->from + 8 * packing->next + i);
-    store(packing->to + i, load(packing->from + i));
-  }
+  for (int i = 0; i < width; i += lanes) __builtin_prefetch(packing->from + 8 * packing->next + i);
+#pragma unroll
+  for (int i = 0; i < width; i += strip) copy_row(strip == strip_rows ? copied_rows : strip, packing->from + i, packing->to + i / strip * packing->apart);
   packing->from += packing->next;
-  packing->to += width;
+  packing->to += strip;
   packing->left--;
 }
 
@@ -110,9 +126,9 @@ INLINE void end_tile(const int rows, floats (*sums)[panel_vectors], float *c, lo
 }
 
 // c[rows, panel_width] = (add ? c : start) + a · panel, whose element (i, d) of a stands at a[i · row + d · column]. With every
-// fourth step a line is prefetched, or a row of `width` numbers packed.
+// fourth step a line is prefetched, or a row of `width` numbers packed into strips.
 INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
-                 long pitch, bool add, const float *start, Prefetch *prefetch, const int width, Packing *packing) {
+                 long pitch, bool add, const float *start, Prefetch *prefetch, const int width, const int strip, Packing *packing) {
   floats sums[tile_rows][panel_vectors];
   begin_tile(rows, sums, start);
   const float *fourth[(tile_rows + 3) / 4];
@@ -122,7 +138,7 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
   if (width > 0) mine = *packing;
   long d = 0;
   for (; d + 4 <= depth; d += 4) {
-    if (width > 0) pack_row(width, &mine);
+    if (width > 0) pack_row(width, strip, &mine);
     else prefetch_line(prefetch);
 #pragma unroll
     for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
@@ -140,7 +156,7 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
 // One copy of the loop for every number of rows, so that the sums stay in registers.
 #define TILE(N, ROW, COLUMN)                                                                                              \
   case N:                                                                                                                 \
-    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch, 0, 0); \
+    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch, 0, 0, 0); \
     break
 #define TILES(ROW, COLUMN)                                                                     \
   switch (rows) {                                                                              \
@@ -149,21 +165,21 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
     TILE(9, ROW, COLUMN); TILE(10, ROW, COLUMN); TILE(11, ROW, COLUMN); TILE(12, ROW, COLUMN); \
   }
 
-static void tile_of_block(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
+static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
                           const float *start, Prefetch *prefetch) {
-  TILES(1, block_rows)
+  TILES(1, strip_rows)
 }
 
-// As tile, for tile_rows rows, of a packed block or not, while a panel's rows are packed or, if none are left, a block's. Out of
+// As tile, for tile_rows rows, of a strip or not, while a panel's rows are packed or, if none are left, a block's. Out of
 // line, since there the loops have all registers.
-static __attribute__((noinline)) void tile_and_pack(long depth, const float *a, long a_row, bool of_block, const float *panel,
+static __attribute__((noinline)) void tile_and_pack(long depth, const float *a, long a_row, bool of_strip, const float *panel,
                                                     float *c, long pitch, bool add, const float *start,
                                                     Packing *panel_ahead, Packing *block_ahead) {
-  if (!of_block) {
-    tile(tile_rows, depth, a, a_row, 1, panel, c, pitch, add, start, 0, panel_width, panel_ahead);
+  if (!of_strip) {
+    tile(tile_rows, depth, a, a_row, 1, panel, c, pitch, add, start, 0, panel_width, panel_width, panel_ahead);
   } else if (panel_ahead->left > 0) {
-    tile(tile_rows, depth, a, 1, block_rows, panel, c, pitch, add, start, 0, panel_width, panel_ahead);
+    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, panel_width, panel_width, panel_ahead);
   } else {
-    tile(tile_rows, depth, a, 1, block_rows, panel, c, pitch, add, start, 0, block_rows, block_ahead);
+    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, block_rows, strip_rows, block_ahead);
   }
 }
