@@ -8,8 +8,6 @@
 
 import { tiles } from "./simd.ts";
 
-export { storeTile } from "./simd.ts";
-
 const KC: i32 = 512; // depth of a packed strip: 4 rows of A (8 KB) and 8 columns of B (16 KB) stay in L1
 const MC: i32 = 64; // rows of A packed at a time (128 KB)
 const NC: i32 = 1024; // columns of B packed at a time (2 MB, L2 or L3): A is packed anew for the next ones

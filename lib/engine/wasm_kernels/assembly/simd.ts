@@ -88,12 +88,8 @@ export function tiles(
   }
 }
 
-/**
- * Row i of the first four columns of a tile has lane l of s_k, k = (i − l) mod 4; of the other four it has t's.
- * matmul.ts exports it, lest the compiler put it into the one that calls it, where it takes the loop's registers (2 % slower;
- * the decoder, whose tiles are not as deep, is faster with it inside).
- */
-export function storeTile(
+/** Row i of the first four columns of a tile has lane l of s_k, k = (i − l) mod 4; of the other four it has t's. */
+function storeTile(
   s0: v128,
   s1: v128,
   s2: v128,
