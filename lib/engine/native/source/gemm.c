@@ -98,12 +98,14 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
 
 // Rows of a transposed A as strips that lie `apart`.
 static void pack_block(Matrix a, long depth, long rows, float *block, long apart) {
+  const int step = strip_rows % lanes == 0 ? lanes : copied_rows;
   for (long d = 0; d < depth; d++) {
     for (long i = 0; i < rows; i += strip_rows) {
       const float *from = a.data + d * a.column + i;
       float *to = block + i / strip_rows * apart + d * strip_rows;
-      if (i + copied_rows <= rows) copy_row(copied_rows, from, to);
-      else for (long r = 0; r < least(strip_rows, rows - i); r++) to[r] = from[r];
+      long r = 0;
+      for (; r < strip_rows && i + r + step <= rows; r += step) copy_row(step, from + r, to + r);
+      for (; r < strip_rows && i + r < rows; r++) to[r] = from[r];
     }
   }
 }
@@ -212,7 +214,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
               const Matrix panel = {from.data + q * b.column, b.row, b.column};
               pack_panel(panel, kc, least(panel_width, width - q), these + q * kc);
             }
-            while (ahead.panel.left > 0) pack_row(panel_width, panel_width, &ahead.panel);
+            while (ahead.panel.left > 0) pack_row(a_panel, &ahead.panel);
             has_panel = kc >= deep && b.column == 1 && beyond >= panel_width;
             if (has_panel) ahead.panel = (Packing){next.data, b.row, these + width * kc, 0, kc};
             else if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
@@ -226,7 +228,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
                           bias && first ? bias + j0 + j : 0, next_panel.left > 0 ? &next_panel : &next_lines, &ahead);
         }
         if (has_block) {
-          while (ahead.block.left > 0) pack_row(block_rows, strip_rows, &ahead.block);
+          while (ahead.block.left > 0) pack_row(a_block, &ahead.block);
           pack_block((Matrix){ahead.block.from, a.row, a.column}, 1, next_mc, ahead.block.to, ahead.block.apart);
           float *packed = next_block;
           next_block = block;

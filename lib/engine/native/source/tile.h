@@ -5,7 +5,7 @@
 enum {
   deep = 192,  // from here on it pays to prefetch
   // Rows of a transposed A are packed by blocks, in strips [depth][strip_rows] that the first cache holds beside a panel: of all
-  // the block's rows with AVX-512, else of a tile's, copied by half vectors that reach beyond.
+  // the block's rows with AVX-512, else of a tile's, copied by half a vector that reaches beyond.
   block_rows = tile_rows > 8 ? 48 : 72,
   strip_rows = tile_rows > 8 ? block_rows : tile_rows,
   copied_rows = (strip_rows + 7) / 8 * 8,
@@ -55,13 +55,18 @@ INLINE void copy_row(const int width, const float *from, float *to) {
   }
 }
 
-// Packs the next row, if there is one, of `width` numbers into strips of so many each, and prefetches a later one.
-INLINE void pack_row(const int width, const int strip, Packing *packing) {
+// What is packed beside a tile.
+enum { nothing, a_panel, a_block };
+
+// Packs the next row, if there is one, and prefetches a later one.
+INLINE void pack_row(const int what, Packing *packing) {
   if (packing->left <= 0) return;
+  const int width = what == a_block ? block_rows : panel_width, strip = what == a_block ? strip_rows : panel_width;
+  const int copied = what == a_block ? copied_rows : panel_width;
 #pragma unroll
   for (int i = 0; i < width; i += lanes) __builtin_prefetch(packing->from + 8 * packing->next + i);
 #pragma unroll
-  for (int i = 0; i < width; i += strip) copy_row(strip == strip_rows ? copied_rows : strip, packing->from + i, packing->to + i / strip * packing->apart);
+  for (int i = 0; i < width; i += strip) copy_row(copied, packing->from + i, packing->to + i / strip * packing->apart);
   packing->from += packing->next;
   packing->to += strip;
   packing->left--;
@@ -126,26 +131,26 @@ INLINE void end_tile(const int rows, floats (*sums)[panel_vectors], float *c, lo
 }
 
 // c[rows, panel_width] = (add ? c : start) + a · panel, whose element (i, d) of a stands at a[i · row + d · column]. With every
-// fourth step a line is prefetched, or a row of `width` numbers packed into strips.
-INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c,
-                 long pitch, bool add, const float *start, Prefetch *prefetch, const int width, const int strip, Packing *packing) {
+// fourth step a line is prefetched, or a row packed.
+INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c, long pitch,
+                 bool add, const float *start, Prefetch *prefetch, const int packs, Packing *packing) {
   floats sums[tile_rows][panel_vectors];
   begin_tile(rows, sums, start);
   const float *fourth[(tile_rows + 3) / 4];
   point(rows, fourth, a, row);
   if (depth >= deep) prefetch_tile(rows, c, pitch);
   Packing mine = {};
-  if (width > 0) mine = *packing;
+  if (packs != nothing) mine = *packing;
   long d = 0;
   for (; d + 4 <= depth; d += 4) {
-    if (width > 0) pack_row(width, strip, &mine);
+    if (packs != nothing) pack_row(packs, &mine);
     else prefetch_line(prefetch);
 #pragma unroll
     for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
     advance(rows, fourth, 4 * column);
     panel += 4 * panel_width;
   }
-  if (width > 0) *packing = mine;
+  if (packs != nothing) *packing = mine;
   for (; d < depth; d++, panel += panel_width) {
     add_products(rows, fourth, row, 0, panel, sums);
     advance(rows, fourth, column);
@@ -154,9 +159,11 @@ INLINE void tile(const int rows, long depth, const float *a, long row, long colu
 }
 
 // One copy of the loop for every number of rows, so that the sums stay in registers.
-#define TILE(N, ROW, COLUMN)                                                                                              \
-  case N:                                                                                                                 \
-    if (N <= tile_rows) tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch, 0, 0, 0); \
+#define TILE(N, ROW, COLUMN)                                                                                  \
+  case N:                                                                                                     \
+    if (N <= tile_rows) {                                                                                     \
+      tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch, nothing, 0); \
+    }                                                                                                         \
     break
 #define TILES(ROW, COLUMN)                                                                     \
   switch (rows) {                                                                              \
@@ -176,10 +183,10 @@ static __attribute__((noinline)) void tile_and_pack(long depth, const float *a, 
                                                     float *c, long pitch, bool add, const float *start,
                                                     Packing *panel_ahead, Packing *block_ahead) {
   if (!of_strip) {
-    tile(tile_rows, depth, a, a_row, 1, panel, c, pitch, add, start, 0, panel_width, panel_width, panel_ahead);
+    tile(tile_rows, depth, a, a_row, 1, panel, c, pitch, add, start, 0, a_panel, panel_ahead);
   } else if (panel_ahead->left > 0) {
-    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, panel_width, panel_width, panel_ahead);
+    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, a_panel, panel_ahead);
   } else {
-    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, block_rows, strip_rows, block_ahead);
+    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, a_block, block_ahead);
   }
 }
