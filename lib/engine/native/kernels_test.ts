@@ -173,6 +173,9 @@ testNative("tf.matMul() is TensorFlow's, transposed or not, of any size", async 
     [6, 16, 384],
     [7, 33, 385],
     [97, 130, 40],
+    // As many rows as AVX2 packs of a transposed A together, and so few more that what stands beside them may be read.
+    [72, 40, 200],
+    [74, 40, 200],
     [64, 100, 0],
     [200, 1030, 700],
     // In several passes over the columns or the depth, of which the last is less deep.
