@@ -1,4 +1,5 @@
 import type * as tf from "@tensorflow/tfjs";
+import { panelBytes, panelModule } from "./panel_module.ts";
 
 /** What the kernels use of tfjs's wasm backend: its heap, its allocator, its table of tensors. */
 export interface WasmBackend extends tf.KernelBackend {
@@ -43,10 +44,13 @@ const instances = new WeakMap<tf.KernelBackend, HeapKernels>();
 /** Instantiates kernels.wasm on the heap of tfjs's wasm backend, once a backend. */
 export async function loadKernels(backend: WasmBackend): Promise<void> {
   if (instances.has(backend)) return;
-  const bytes = await Deno.readFile(new URL("./kernels.wasm", import.meta.url));
-  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: backend.wasm.asm.memory } });
-  const kernels = instance.exports as unknown as WasmKernels;
   alignAllocations(backend.wasm);
+  const env = { memory: backend.wasm.asm.memory };
+  const PANEL = backend.wasm._malloc(panelBytes), pages = env.memory.buffer.byteLength / 2 ** 16;
+  const panel = await WebAssembly.instantiate(panelModule(PANEL, pages), { env });
+  const bytes = await Deno.readFile(new URL("./kernels.wasm", import.meta.url));
+  const imports = { env, matmul: { PANEL, ...panel.instance.exports } };
+  const kernels = (await WebAssembly.instantiate(bytes, imports)).instance.exports as unknown as WasmKernels;
   instances.set(backend, { kernels, scratch: backend.wasm._malloc(kernels.scratchBytes()) });
 }
 

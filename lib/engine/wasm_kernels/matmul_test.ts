@@ -113,7 +113,7 @@ Deno.test("matMul() on wasm equals the definition for every shape, transpose and
 Deno.test("matMul() on wasm is right beyond one block of rows, columns and depth", async () => {
   await useWasm();
   for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
-    const a = operand(matrix([], 71, 519, ta), 3), b = operand(matrix([], 519, 1031, tb), 4);
+    const a = operand(matrix([], 261, 519, ta), 3), b = operand(matrix([], 519, 103, tb), 4);
     assertClose(product(a, b, ta, tb), reference(a, b, ta, tb), 3e-4);
   }
 });
@@ -178,6 +178,21 @@ Deno.test("fused.matMul() on wasm adds the bias and applies the activation", asy
     assertClose(out, plain.map(apply), 1e-5);
   }
   assertEquals(tf.memory().numTensors, before);
+});
+
+Deno.test("fused.matMul() on wasm adds the bias once, whatever the depth and the columns", async () => {
+  await useWasm();
+  for (const [m, n, k] of [[5, 16, 8], [7, 24, 300], [4, 35, 257], [300, 16, 513]] as const) {
+    const a = operand([m, k], 13), b = operand([k, n], 14), bias = operand([n], 15);
+    const out = tf.tidy(() =>
+      tf.fused.matMul({
+        a: tf.tensor2d(a.data, [m, k]),
+        b: tf.tensor2d(b.data, [k, n]),
+        bias: tf.tensor1d(bias.data),
+      }).dataSync()
+    );
+    assertClose(out, reference(a, b, false, false).map((value, i) => value + bias.data[i % n]!), 3e-4);
+  }
 });
 
 Deno.test("matMul() on wasm refuses integers", async () => {

@@ -1,25 +1,38 @@
 // deno-lint-ignore-file
 // @ts-nocheck AssemblyScript, not TypeScript: built by `deno task build:wasm`.
 //
-// A packed single-precision matrix product with 128-bit SIMD, after Goto & van de Geijn, "Anatomy of high-performance
-// matrix multiplication" (2008): panels of B and A are copied into contiguous, zero-padded strips, and an inner kernel
-// keeps a tile of 4 rows × 8 columns of C in registers. Pointers are bytes, counts and strides are elements. No static
-// data, no allocation: this module shares tfjs's heap and owns none of it but the scratch space it is given.
+// A single-precision matrix product with 128-bit SIMD, in blocks after Goto & van de Geijn, "Anatomy of high-performance matrix
+// multiplication" (2008): a panel of B, 16 columns and 32 deep, is copied to one place, where an inner kernel multiplies it by
+// two rows of A at a time, whose sums stay in registers. Rows of A are read as they lie, those of a transposed A are packed.
+// Pointers are bytes, counts and strides are elements. No static data, no allocation: this module shares tfjs's heap and
+// owns none of it but the scratch space it is given.
 
-import { tiles } from "./simd.ts";
+// Imported, see ../panel_module.ts: the panel's place, and the inner kernel.
+declare const PANEL: usize;
+declare function multiply(
+  a: usize,
+  aPitch: usize,
+  pairs: i32,
+  deep: i32,
+  from: usize,
+  fromPitch: usize,
+  c: usize,
+  cPitch: usize,
+): void;
 
-const KC: i32 = 512; // depth of a packed strip: 4 rows of A (8 KB) and 8 columns of B (16 KB) stay in L1
-const MC: i32 = 64; // rows of A packed at a time (128 KB)
-const NC: i32 = 1024; // columns of B packed at a time (2 MB, L2 or L3): A is packed anew for the next ones
-const STRETCH: i32 = 16384; // packed numbers of B that a strip of A meets before the next one does (64 KB)
-const LINE: usize = 64; // bytes between strips: pages apart, the lines of one depth would share a place in L1
-const PACKED_B: usize = ((<usize> KC << 5) + LINE) * (NC / 8);
-const PACKED_A: usize = ((<usize> KC << 4) + LINE) * (MC / 4);
-const TILE: usize = 4 * 8 * 4;
+const WIDTH: i32 = 16; // columns of a panel
+const DEPTH: i32 = 32; // and its depth
+const MC: i32 = 256; // rows of A that meet a panel
+const KC: i32 = 256; // depth of these rows, which stay in L2 meanwhile (256 KB)
+const ROW: usize = 4 * WIDTH; // bytes of a panel's row
+const SUMS: usize = ROW * MC;
+const LINE: usize = 64; // bytes of a line of the cache
+const PACKED_ROW: usize = 4 * DEPTH;
+const PACKED_A: usize = PACKED_ROW * MC * (KC / DEPTH);
 
 /** Bytes of scratch space that `matmul` needs. */
 export function scratchBytes(): usize {
-  return PACKED_B + PACKED_A + TILE;
+  return SUMS + PACKED_A + LINE;
 }
 
 /**
@@ -46,7 +59,7 @@ export function matmul(
   for (let i = 0; i < batch; i++) {
     if (m < 4 || k == 0) {
       productOfFewRows(a, b, c, m, n, k, aRow, aCol, bRow, bCol);
-      if (bias != 0) addBias(c, bias, m, n, n);
+      if (bias != 0) addBias(c, bias, m, n);
     } else {
       product(a, b, c, m, n, k, aRow, aCol, bRow, bCol, bias, scratch);
     }
@@ -70,123 +83,119 @@ function product(
   bias: usize,
   scratch: usize,
 ): void {
-  const packedB = scratch;
-  const packedA = scratch + PACKED_B;
-  const edge = packedA + PACKED_A;
-  for (let j0 = 0; j0 < n; j0 += NC) {
-    const nc = min(NC, n - j0);
-    for (let k0 = 0; k0 < k; k0 += KC) {
-      const kc = min(KC, k - k0);
-      const strip = (<usize> kc << 4) + LINE, panel = (<usize> kc << 5) + LINE;
-      const inPieces = bCol == 1 ? nc & -8 : 0;
-      packPanels(b + ((<usize> k0 * bRow + j0) << 2), <usize> bRow << 2, packedB, panel, kc, inPieces);
-      for (let j = inPieces; j < nc; j += 8) {
-        const from = b + ((<usize> k0 * bRow + <usize> (j0 + j) * bCol) << 2);
-        const to = packedB + <usize> (j >> 3) * panel;
-        packFour(from, to, 32, kc, bCol, bRow, min(4, nc - j));
-        packFour(from + (<usize> bCol << 4), to + 16, 32, kc, bCol, bRow, max(0, min(4, nc - j - 4)));
-      }
-      for (let i0 = 0; i0 < m; i0 += MC) {
-        const mc = min(MC, m - i0);
-        const whole = aRow == 1 ? mc & -4 : 0;
-        packStrips(a + ((<usize> k0 * aCol + i0) << 2), <usize> aCol << 2, packedA, strip, kc, whole);
-        for (let i = whole; i < mc; i += 4) {
-          const from = a + ((<usize> (i0 + i) * aRow + <usize> k0 * aCol) << 2);
-          packFour(from, packedA + <usize> (i >> 2) * strip, 16, kc, aRow, aCol, min(4, mc - i));
+  const sums = scratch, packedA = sums + SUMS, spare = packedA + PACKED_A;
+  const pitch = <usize> n << 2;
+  for (let k0 = 0; k0 < k; k0 += KC) {
+    const kc = min(KC, k - k0);
+    for (let i0 = 0; i0 < m; i0 += MC) {
+      const mc = min(MC, m - i0);
+      const rows = a + ((<usize> i0 * aRow + <usize> k0 * aCol) << 2);
+      // So many numbers of each row are read as they lie: none of a transposed A, else all but a last piece that is no multiple of 8.
+      const lying = aCol != 1 ? 0 : kc & 7 ? kc & -DEPTH : kc;
+      packRows(
+        rows + (<usize> (lying * aCol) << 2),
+        aRow,
+        aCol,
+        packedA + (<usize> (lying * mc) << 2),
+        mc,
+        kc - lying,
+      );
+      for (let j = 0; j < n; j += WIDTH) {
+        const wide = min(WIDTH, n - j), to = c + <usize> i0 * pitch + (<usize> j << 2);
+        let from = k0 > 0 ? to : bias != 0 ? bias + (<usize> j << 2) : 0, fromPitch = k0 > 0 ? pitch : 0;
+        if (wide < WIDTH && from != 0) {
+          copyRows(from, fromPitch, sums, ROW, mc, wide);
+          from = sums;
+          fromPitch = ROW;
         }
-        const to = c + ((<usize> i0 * n + j0) << 2), pitch = <usize> n << 2, add = k0 > 0;
-        const start = add || bias == 0 ? 0 : bias + (<usize> j0 << 2);
-        const down = mc >> 2, across = nc >> 3, panels = max(1, (STRETCH >> 3) / kc);
-        for (let j = 0; j < across; j += panels) {
-          const count = min(panels, across - j);
-          for (let i = 0; i < down; i++) {
-            const at = to + <usize> i * 4 * pitch + (<usize> j << 5);
-            tiles(
-              count,
-              packedA + <usize> i * strip,
-              0,
-              packedB + <usize> j * panel,
-              panel,
-              at,
-              32,
-              pitch,
-              kc,
-              start != 0 ? start + (<usize> j << 5) : 0,
-              32,
-              add,
-            );
-          }
+        for (let d = 0; d < kc; d += DEPTH) {
+          const deep = min(DEPTH, kc - d), ends = d + deep == kc && wide == WIDTH;
+          const columns = b + ((<usize> (k0 + d) * bRow + <usize> j * bCol) << 2);
+          packPanel(columns, deep, wide, bRow, bCol);
+          if (bCol != 1 && wide == WIDTH && d + 2 * DEPTH <= kc) fetchPanel(columns + 4 * DEPTH, bCol, spare);
+          const at = ends ? to : sums, atPitch = ends ? pitch : ROW;
+          const here = d < lying ? rows + (<usize> d << 2) : packedA + (<usize> (d * mc) << 2);
+          const herePitch = d < lying ? <usize> aRow << 2 : PACKED_ROW;
+          timesPanel(here, herePitch, mc, padded(deep), from, fromPitch, at, atPitch);
+          from = sums;
+          fromPitch = ROW;
         }
-        for (let j = 0; j < nc; j += 8) {
-          for (let i = nc - j < 8 ? 0 : down << 2; i < mc; i += 4) {
-            const rows = packedA + <usize> (i >> 2) * strip, columns = packedB + <usize> (j >> 3) * panel;
-            const at = to + <usize> i * pitch + (<usize> j << 2),
-              high = min(4, mc - i),
-              wide = min(8, nc - j);
-            tiles(1, rows, 0, columns, 0, edge, 0, 32, kc, 0, 0, false);
-            copyEdge(edge, at, high, wide, n, add);
-            if (start != 0) addBias(at, start + (<usize> j << 2), high, wide, n);
-          }
-        }
+        if (wide < WIDTH) copyRows(sums, ROW, to, pitch, mc, wide);
       }
     }
   }
 }
 
-/**
- * Packs columns of B, a multiple of 8, whose rows lie in one piece, `next` bytes apart, into panels that are `panel` bytes
- * apart: row after row, so that B is read as it lies in memory, where down a panel each number would be of another line of the
- * cache; two rows at once, which are a line of each panel.
- */
-function packPanels(b: usize, next: usize, to: usize, panel: usize, depth: i32, columns: i32): void {
-  const bytes = <usize> columns << 2;
-  let d = 0;
-  for (; d + 2 <= depth; d += 2) {
-    let at = to;
-    for (let from = b, end = b + bytes; from < end; from += 32) {
-      v128.store(at, v128.load(from));
-      v128.store(at, v128.load(from, 16), 16);
-      v128.store(at, v128.load(from + next), 32);
-      v128.store(at, v128.load(from + next, 16), 48);
-      at += panel;
-    }
-    b += 2 * next;
-    to += 64;
-  }
-  if (d == depth) return;
-  for (let from = b, end = b + bytes; from < end; from += 32) {
-    v128.store(to, v128.load(from));
-    v128.store(to, v128.load(from, 16), 16);
-    to += panel;
+/** c[rows, 16] = from[rows, 16] + a[rows, deep] · panel[deep, 16], see `PanelKernels.multiply`. */
+function timesPanel(
+  a: usize,
+  aPitch: usize,
+  rows: i32,
+  deep: i32,
+  from: usize,
+  fromPitch: usize,
+  c: usize,
+  pitch: usize,
+): void {
+  const pairs = rows >> 1, before = <usize> (2 * pairs);
+  if (pairs > 0) multiply(a, aPitch, pairs, deep, from, fromPitch, c, pitch);
+  // The last row alone is both of a pair.
+  if (rows & 1) {
+    multiply(a + before * aPitch, 0, 1, deep, from + before * fromPitch, 0, c + before * pitch, 0);
   }
 }
 
-/** Packs rows of a transposed A, a multiple of 4, in the same way: four of its columns at once are a line of each strip. */
-function packStrips(a: usize, next: usize, to: usize, strip: usize, depth: i32, rows: i32): void {
-  const bytes = <usize> rows << 2;
-  let d = 0;
-  for (; d + 4 <= depth; d += 4) {
-    let at = to;
-    for (let from = a, end = a + bytes; from < end; from += 16) {
-      const third = from + 2 * next;
-      v128.store(at, v128.load(from));
-      v128.store(at, v128.load(from + next), 16);
-      v128.store(at, v128.load(third), 32);
-      v128.store(at, v128.load(third + next), 48);
-      at += strip;
+/** Copies `wide` columns of B to the panel, `deep` of each; zeros are in the others, and below to the next multiple of 8. */
+function packPanel(b: usize, deep: i32, wide: i32, bRow: i32, bCol: i32): void {
+  memory.fill(PANEL + <usize> deep * ROW, 0, ROW * (-deep & 7));
+  if (bCol == 1 && wide == WIDTH) {
+    const next = <usize> bRow << 2;
+    for (let to = PANEL, end = PANEL + <usize> deep * ROW; to < end; to += ROW) {
+      v128.store(to, v128.load(b));
+      v128.store(to, v128.load(b, 16), 16);
+      v128.store(to, v128.load(b, 32), 32);
+      v128.store(to, v128.load(b, 48), 48);
+      b += next;
     }
-    a += 4 * next;
-    to += 64;
+    return;
   }
-  for (; d < depth; d++) {
-    let at = to;
-    for (let from = a, end = a + bytes; from < end; from += 16) {
-      v128.store(at, v128.load(from));
-      at += strip;
+  for (let j = 0; j < WIDTH; j += 4) {
+    packFour(
+      b + ((<usize> j * bCol) << 2),
+      PANEL + (<usize> j << 2),
+      ROW,
+      deep,
+      bCol,
+      bRow,
+      min(4, wide - j),
+    );
+  }
+}
+
+/** Reads a number of each line that a transposed B's next panel is in, which come while this one is multiplied by. */
+function fetchPanel(b: usize, bCol: i32, spare: usize): void {
+  for (let j = 0; j < WIDTH; j++) {
+    store<f32>(spare, load<f32>(b));
+    store<f32>(spare, load<f32>(b, LINE));
+    b += <usize> bCol << 2;
+  }
+}
+
+/** Packs rows of A, 32 numbers of each, then the next 32; zeros are behind the last to the next multiple of 8. */
+function packRows(a: usize, aRow: i32, aCol: i32, to: usize, rows: i32, depth: i32): void {
+  for (let d0 = 0; d0 < depth; d0 += DEPTH) {
+    const deep = min(DEPTH, depth - d0);
+    for (let d = 0; d < padded(deep); d += 4) {
+      const from = a + ((<usize> (d0 + d) * aCol) << 2);
+      packFour(from, to + (<usize> d << 2), PACKED_ROW, rows, aCol, aRow, min(4, deep - d));
     }
-    a += next;
-    to += 16;
+    to += PACKED_ROW * rows;
   }
+}
+
+/** The next multiple of 8. */
+function padded(depth: i32): i32 {
+  return (depth + 7) & -8;
 }
 
 /**
@@ -234,21 +243,19 @@ function packFour(
   }
 }
 
-/** Copies or adds the part of a 4 × 8 tile that lies inside C. */
-function copyEdge(edge: usize, c: usize, rows: i32, columns: i32, n: i32, add: bool): void {
+/** Copies `wide` numbers of each row, rows `fromPitch` and `pitch` bytes apart. */
+function copyRows(from: usize, fromPitch: usize, to: usize, pitch: usize, rows: i32, wide: i32): void {
   for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) {
-      const to = c + ((<usize> i * n + j) << 2);
-      const value = load<f32>(edge + (<usize> (i * 8 + j) << 2));
-      store<f32>(to, add ? load<f32>(to) + value : value);
-    }
+    for (let j: usize = 0; j < <usize> wide << 2; j += 4) store<f32>(to + j, load<f32>(from + j));
+    from += fromPitch;
+    to += pitch;
   }
 }
 
-/** c[rows, columns] += bias, rows of c `n` numbers apart. */
-function addBias(c: usize, bias: usize, rows: i32, columns: i32, n: i32): void {
+/** c[rows, n] += bias[n]. */
+function addBias(c: usize, bias: usize, rows: i32, n: i32): void {
   for (let i = 0; i < rows; i++) {
-    for (let j: usize = 0; j < <usize> columns << 2; j += 4) {
+    for (let j: usize = 0; j < <usize> n << 2; j += 4) {
       store<f32>(c + j, load<f32>(c + j) + load<f32>(bias + j));
     }
     c += <usize> n << 2;
