@@ -47,7 +47,7 @@ await runTask(
     }
     const engines = chosen("engine", given.engine, engineNames);
     const chosenWorks = chosen("only", given.only, [...works, ...growthWorks]) ??
-      [...works, ...given.growth ? growthWorks : []];
+      [...works, ...given.growth ? growthWorks : ["growth/threads"]];
     const folder = await Deno.makeTempDir();
     try {
       const parts = await plan(chosenWorks, engines, threads, given.peers, folder);
@@ -118,8 +118,10 @@ async function plan(
         here.filter((work) => !isGrowth(work)).flatMap((w) => jobsOf(w, folder)),
       );
     }
-    // Growth is drawn for one thread count; memory is compared with a peer or not at all.
-    const growth = here.filter((work) => isGrowth(work) && (peers || work !== "growth/memory"));
+    // Growth is drawn for one thread count; memory is compared with a peer or not at all, threads with one.
+    const compares = (work: string) =>
+      work === "growth/memory" ? peers : work !== "growth/threads" || counts.at(-1)! > 1;
+    const growth = here.filter((work) => isGrowth(work) && compares(work));
     if (engine === engines[0]) add({ engine, threads: counts.at(-1)!, peers }, growth.flatMap(growthJobs));
     if (chosenWorks.includes("demo") && on("demo")) {
       const all = engine === "tensorflow" ? navigator.hardwareConcurrency : 1;
