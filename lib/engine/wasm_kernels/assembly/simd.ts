@@ -1,7 +1,7 @@
 // deno-lint-ignore-file
 // @ts-nocheck AssemblyScript, not TypeScript: built by `deno task build:wasm`.
 //
-// What several modules need; not an entry file, so that nothing of it is exported from the binary.
+// What kernels are made of; not an entry file, so that nothing of it is exported from the binary.
 
 /**
  * e^x in four lanes: x = n·ln 2 + r with n whole and |r| ≤ ln 2 / 2; e^r by its Taylor series up to r⁷/7! (the rest is
