@@ -94,6 +94,8 @@ export function parseFlags<F extends Record<string, Flag>>(
       }
       const fix = near
         ? `did you mean --${near}?`
+        : known.length === 0
+        ? "it takes none"
         : `known are ${known.map((flag) => `--${flag}`).join(", ")}` +
           (words === undefined ? "" : `, and ${flags[words]!.value} without a flag`);
       throw new InputError(`Cannot use ${arg}: unknown flag of deno task ${name}; ${fix}`);

@@ -28,7 +28,10 @@ Deno.test.afterAll(async () => {
 });
 
 for (
-  const task of ["demo", "train", "eval", "rollout", "report", "watch", "setup", "doctor", "test", "docs"]
+  const task of [
+    ...["demo", "train", "eval", "rollout", "report", "watch", "setup", "doctor", "test", "docs"],
+    ...["build:wasm", "build:native"],
+  ]
 ) {
   Deno.test(`deno task ${task} --help exits with 0`, async () => {
     const { code, stdout } = await runTask(task, "--help");
@@ -63,6 +66,10 @@ const badCommands: [args: string[], message: string][] = [
   [
     ["report", "--out", "runs/no"],
     "error: Cannot use --out: unknown flag of deno task report; known are --compare, and FOLDER without a flag",
+  ],
+  [
+    ["build:native", "--avx2"],
+    "error: Cannot use --avx2: unknown flag of deno task build:native; it takes none",
   ],
   [["watch", "a", "b"], "error: Cannot use b: deno task watch takes one run folder; see --help"],
   [["watch", "--port", "x"], "error: Cannot use --port x: give an integer from 0 to 65535"],
