@@ -2,8 +2,9 @@
 // @ts-nocheck AssemblyScript, not TypeScript: built by `deno task build:wasm`.
 //
 // A single-precision matrix product with 128-bit SIMD, in blocks after Goto & van de Geijn, "Anatomy of high-performance matrix
-// multiplication" (2008): a panel of B, 16 columns and 32 deep, is copied to one place, where an inner kernel multiplies it by
-// two rows of A at a time, whose sums stay in registers. Rows of A are read as they lie, those of a transposed A are packed.
+// multiplication" (2008): B is packed in panels, 16 columns wide and 32 deep, each of which is then copied to one place,
+// where an inner kernel multiplies it by two rows of A at a time, whose sums stay in registers. Rows of A are read as they
+// lie, those of a transposed A are packed.
 // Pointers are bytes, counts and strides are elements. No static data, no allocation: this module shares tfjs's heap and
 // owns none of it but the scratch space it is given.
 
@@ -24,15 +25,18 @@ const WIDTH: i32 = 16; // columns of a panel
 const DEPTH: i32 = 32; // and its depth
 const MC: i32 = 256; // rows of A that meet a panel
 const KC: i32 = 256; // depth of these rows, which stay in L2 meanwhile (256 KB)
+const NC: i32 = 1024; // columns of B that are packed at a time (1 MB)
 const ROW: usize = 4 * WIDTH; // bytes of a panel's row
+const PANEL_BYTES: usize = ROW * DEPTH;
 const SUMS: usize = ROW * MC;
-const LINE: usize = 64; // bytes of a line of the cache
+const LINE: usize = 64; // bytes between the panels of 16 columns and the next: powers of 2 apart, lines would share a place in L1
+const PACKED_B: usize = (PANEL_BYTES * (KC / DEPTH) + LINE) * (NC / WIDTH);
 const PACKED_ROW: usize = 4 * DEPTH;
 const PACKED_A: usize = PACKED_ROW * MC * (KC / DEPTH);
 
 /** Bytes of scratch space that `matmul` needs. */
 export function scratchBytes(): usize {
-  return SUMS + PACKED_A + LINE;
+  return SUMS + PACKED_A + PACKED_B;
 }
 
 /**
@@ -83,44 +87,49 @@ function product(
   bias: usize,
   scratch: usize,
 ): void {
-  const sums = scratch, packedA = sums + SUMS, spare = packedA + PACKED_A;
+  const sums = scratch, packedA = sums + SUMS, packedB = packedA + PACKED_A;
   const pitch = <usize> n << 2;
   for (let k0 = 0; k0 < k; k0 += KC) {
     const kc = min(KC, k - k0);
-    for (let i0 = 0; i0 < m; i0 += MC) {
-      const mc = min(MC, m - i0);
-      const rows = a + ((<usize> i0 * aRow + <usize> k0 * aCol) << 2);
-      // So many numbers of each row are read as they lie: none of a transposed A, else all but a last piece that is no multiple of 8.
-      const lying = aCol != 1 ? 0 : kc & 7 ? kc & -DEPTH : kc;
-      packRows(
-        rows + (<usize> (lying * aCol) << 2),
-        aRow,
-        aCol,
-        packedA + (<usize> (lying * mc) << 2),
-        mc,
-        kc - lying,
-      );
-      for (let j = 0; j < n; j += WIDTH) {
-        const wide = min(WIDTH, n - j), to = c + <usize> i0 * pitch + (<usize> j << 2);
-        let from = k0 > 0 ? to : bias != 0 ? bias + (<usize> j << 2) : 0, fromPitch = k0 > 0 ? pitch : 0;
-        if (wide < WIDTH && from != 0) {
-          copyRows(from, fromPitch, sums, ROW, mc, wide);
-          from = sums;
-          fromPitch = ROW;
+    for (let j0 = 0; j0 < n; j0 += NC) {
+      const nc = min(NC, n - j0), next = PANEL_BYTES * ((kc + DEPTH - 1) / DEPTH) + LINE;
+      packPanels(b + ((<usize> k0 * bRow + <usize> j0 * bCol) << 2), bRow, bCol, packedB, next, kc, nc);
+      for (let i0 = 0; i0 < m; i0 += MC) {
+        const mc = min(MC, m - i0);
+        const rows = a + ((<usize> i0 * aRow + <usize> k0 * aCol) << 2);
+        // So many numbers of each row are read as they lie: none of a transposed A, else all but a last piece that is no multiple of 8.
+        const lying = aCol != 1 ? 0 : kc & 7 ? kc & -DEPTH : kc;
+        packRows(
+          rows + (<usize> (lying * aCol) << 2),
+          aRow,
+          aCol,
+          packedA + (<usize> (lying * mc) << 2),
+          mc,
+          kc - lying,
+        );
+        for (let j = 0; j < nc; j += WIDTH) {
+          const wide = min(WIDTH, nc - j), to = c + <usize> i0 * pitch + (<usize> (j0 + j) << 2);
+          let from = k0 > 0 ? to : bias != 0 ? bias + (<usize> (j0 + j) << 2) : 0,
+            fromPitch = k0 > 0 ? pitch : 0;
+          if (wide < WIDTH && from != 0) {
+            copyRows(from, fromPitch, sums, ROW, mc, wide);
+            from = sums;
+            fromPitch = ROW;
+          }
+          let panel = packedB + <usize> (j / WIDTH) * next;
+          for (let d = 0; d < kc; d += DEPTH) {
+            const deep = padded(min(DEPTH, kc - d)), ends = d + DEPTH >= kc && wide == WIDTH;
+            memory.copy(PANEL, panel, ROW * deep);
+            const at = ends ? to : sums, atPitch = ends ? pitch : ROW;
+            const here = d < lying ? rows + (<usize> d << 2) : packedA + (<usize> (d * mc) << 2);
+            const herePitch = d < lying ? <usize> aRow << 2 : PACKED_ROW;
+            timesPanel(here, herePitch, mc, deep, from, fromPitch, at, atPitch);
+            from = sums;
+            fromPitch = ROW;
+            panel += PANEL_BYTES;
+          }
+          if (wide < WIDTH) copyRows(sums, ROW, to, pitch, mc, wide);
         }
-        for (let d = 0; d < kc; d += DEPTH) {
-          const deep = min(DEPTH, kc - d), ends = d + deep == kc && wide == WIDTH;
-          const columns = b + ((<usize> (k0 + d) * bRow + <usize> j * bCol) << 2);
-          packPanel(columns, deep, wide, bRow, bCol);
-          if (bCol != 1 && wide == WIDTH && d + 2 * DEPTH <= kc) fetchPanel(columns + 4 * DEPTH, bCol, spare);
-          const at = ends ? to : sums, atPitch = ends ? pitch : ROW;
-          const here = d < lying ? rows + (<usize> d << 2) : packedA + (<usize> (d * mc) << 2);
-          const herePitch = d < lying ? <usize> aRow << 2 : PACKED_ROW;
-          timesPanel(here, herePitch, mc, padded(deep), from, fromPitch, at, atPitch);
-          from = sums;
-          fromPitch = ROW;
-        }
-        if (wide < WIDTH) copyRows(sums, ROW, to, pitch, mc, wide);
       }
     }
   }
@@ -145,39 +154,31 @@ function timesPanel(
   }
 }
 
-/** Copies `wide` columns of B to the panel, `deep` of each; zeros are in the others, and below to the next multiple of 8. */
-function packPanel(b: usize, deep: i32, wide: i32, bRow: i32, bCol: i32): void {
-  memory.fill(PANEL + <usize> deep * ROW, 0, ROW * (-deep & 7));
-  if (bCol == 1 && wide == WIDTH) {
-    const next = <usize> bRow << 2;
-    for (let to = PANEL, end = PANEL + <usize> deep * ROW; to < end; to += ROW) {
-      v128.store(to, v128.load(b));
-      v128.store(to, v128.load(b, 16), 16);
-      v128.store(to, v128.load(b, 32), 32);
-      v128.store(to, v128.load(b, 48), 48);
-      b += next;
+/**
+ * Packs B in panels: those of the same columns one after the other, those of the next 16 `next` bytes further; zeros stand
+ * beyond the last column, and below the last row to the next multiple of 8. Rows that lie in one piece are read from end to
+ * end.
+ */
+function packPanels(b: usize, bRow: i32, bCol: i32, to: usize, next: usize, depth: i32, columns: i32): void {
+  const whole = bCol == 1 ? columns & -WIDTH : 0;
+  for (let d = 0; d < depth; d++) {
+    let from = b + ((<usize> d * bRow) << 2), at = to + <usize> d * ROW;
+    for (let j = 0; j < whole; j += WIDTH) {
+      v128.store(at, v128.load(from));
+      v128.store(at, v128.load(from, 16), 16);
+      v128.store(at, v128.load(from, 32), 32);
+      v128.store(at, v128.load(from, 48), 48);
+      from += ROW;
+      at += next;
     }
-    return;
   }
-  for (let j = 0; j < WIDTH; j += 4) {
-    packFour(
-      b + ((<usize> j * bCol) << 2),
-      PANEL + (<usize> j << 2),
-      ROW,
-      deep,
-      bCol,
-      bRow,
-      min(4, wide - j),
-    );
-  }
-}
-
-/** Reads a number of each line that a transposed B's next panel is in, which come while this one is multiplied by. */
-function fetchPanel(b: usize, bCol: i32, spare: usize): void {
-  for (let j = 0; j < WIDTH; j++) {
-    store<f32>(spare, load<f32>(b));
-    store<f32>(spare, load<f32>(b, LINE));
-    b += <usize> bCol << 2;
+  for (let j = 0; j < columns; j += WIDTH) {
+    const panel = to + <usize> (j / WIDTH) * next;
+    for (let i = j < whole ? WIDTH : 0; i < WIDTH; i += 4) {
+      const from = b + ((<usize> (j + i) * bCol) << 2);
+      packFour(from, panel + (<usize> i << 2), ROW, depth, bCol, bRow, min(4, columns - j - i));
+    }
+    memory.fill(panel + <usize> depth * ROW, 0, ROW * (-depth & 7));
   }
 }
 
