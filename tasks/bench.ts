@@ -51,6 +51,12 @@ await runTask(
     const folder = await Deno.makeTempDir();
     try {
       const parts = await plan(chosenWorks, engines, threads, given.peers, folder);
+      if (parts.length === 0) {
+        throw new InputError(
+          `Cannot measure ${chosenWorks.join(", ")}: ` +
+            "growth/threads needs tensorflow and --threads 2, growth/memory needs --peers",
+        );
+      }
       const rows: BenchRow[] = [];
       for (const { setting, jobs } of parts) rows.push(...await measureAll(setting, jobs, folder));
       rows.sort((a, b) => order(a) - order(b));
@@ -118,11 +124,12 @@ async function plan(
         here.filter((work) => !isGrowth(work)).flatMap((w) => jobsOf(w, folder)),
       );
     }
+    const most = Math.max(...counts);
     // Growth is drawn for one thread count; memory is compared with a peer or not at all, threads with one.
     const compares = (work: string) =>
-      work === "growth/memory" ? peers : work !== "growth/threads" || counts.at(-1)! > 1;
+      work === "growth/memory" ? peers : work !== "growth/threads" || most > 1;
     const growth = here.filter((work) => isGrowth(work) && compares(work));
-    if (engine === engines[0]) add({ engine, threads: counts.at(-1)!, peers }, growth.flatMap(growthJobs));
+    if (engine === engines[0]) add({ engine, threads: most, peers }, growth.flatMap(growthJobs));
     if (chosenWorks.includes("demo") && on("demo")) {
       const all = engine === "tensorflow" ? navigator.hardwareConcurrency : 1;
       add({ engine, threads: all, peers }, jobsOf("demo", folder));

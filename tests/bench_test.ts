@@ -17,6 +17,10 @@ for (
       ["--only", "zzz"],
       "error: Cannot use --only zzz: known are matmul, train, train_rl, generate, rollout, ",
     ],
+    [
+      ["--only", "growth/threads", "--engine", "wasm"],
+      "error: Cannot measure growth/threads: growth/threads needs tensorflow and --threads 2, ",
+    ],
     [["--peer"], "error: Cannot use --peer: unknown flag of deno task bench; did you mean --peers?"],
     [["fast"], "error: Cannot use fast: deno task bench takes flags only; see --help"],
   ] as const

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import "@tensorflow/tfjs-backend-wasm";
 import fc from "fast-check";
 import { randomStream } from "../../base/random.ts";
+import { address, heapKernels, type WasmBackend } from "./heap.ts";
 import { registerWasmKernels } from "./register.ts";
 
 async function useWasm(): Promise<void> {
@@ -132,6 +133,43 @@ Deno.test("matMul() on wasm keeps NaN and infinity in their own rows and columns
   }
 });
 
+Deno.test("matMul() on wasm takes over nothing of the product before, nor of a next row", async () => {
+  await useWasm();
+  const ones = (rows: number, columns: number, transpose: boolean) =>
+    tf.ones<tf.Rank.R2>(transpose ? [columns, rows] : [rows, columns]);
+  for (const [m, n, k] of [[5, 20, 3], [5, 20, 9], [7, 16, 35]] as const) {
+    for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
+      tf.tidy(() => {
+        tf.matMul(tf.fill([256, 300], NaN), tf.fill([256, 48], NaN), true); // all of the scratch space
+        const out = tf.matMul(ones(m, k, ta), ones(k, n, tb), ta, tb).dataSync();
+        assertEquals([...out], Array(m * n).fill(k));
+      });
+    }
+    tf.tidy(() => {
+      const a = tf.concat([tf.ones([m - 1, k]), tf.fill([1, k], NaN)]);
+      const out = tf.matMul(a, tf.ones([k, n])).dataSync();
+      assertEquals([...out.slice(0, -n)], Array((m - 1) * n).fill(k));
+      assert(out.slice(-n).every(Number.isNaN));
+    });
+  }
+});
+
+Deno.test("matmul() needs the scratch space that it asks for, and no more", async () => {
+  await useWasm();
+  const backend = tf.backend() as WasmBackend;
+  const { kernels } = heapKernels(backend), bytes = kernels.scratchBytes(), guard = 4096;
+  const scratch = backend.wasm._malloc(bytes + guard);
+  const [a, b, out] = [tf.ones([256, 256]), tf.ones([256, 1024]), tf.zeros([256, 1024])];
+  const [atA, atB, atOut] = [a, b, out].map((tensor) => address(backend, tensor));
+  const behind = () => new Uint8Array(backend.wasm.asm.memory.buffer, scratch + bytes, guard);
+  behind().fill(7);
+  kernels.matmul(atA!, atB!, atOut!, 1, 256, 1024, 256, 0, 1, 256, 0, 1024, 1, 0, scratch); // a transposed
+  assert(behind().every((byte) => byte === 7));
+  assert((await out.data()).every((value) => value === 256));
+  backend.wasm._free(scratch);
+  tf.dispose([a, b, out]);
+});
+
 Deno.test("matMul() on wasm has the gradients of the product", async () => {
   await useWasm();
   for (const [ta, tb] of [[false, false], [false, true], [true, false], [true, true]] as const) {
@@ -184,7 +222,7 @@ Deno.test("fused.matMul() on wasm adds the bias and applies the activation", asy
 
 Deno.test("fused.matMul() on wasm adds the bias once, whatever the depth and the columns", async () => {
   await useWasm();
-  for (const [m, n, k] of [[5, 16, 8], [7, 24, 300], [4, 35, 257], [300, 16, 513]] as const) {
+  for (const [m, n, k] of [[5, 16, 8], [7, 24, 300], [4, 35, 257], [300, 16, 513], [6, 1031, 3]] as const) {
     const a = operand([m, k], 13), b = operand([k, n], 14), bias = operand([n], 15);
     const out = tf.tidy(() =>
       tf.fused.matMul({

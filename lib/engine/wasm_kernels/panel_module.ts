@@ -16,8 +16,8 @@ export const panelBytes = 4 * width * depth;
 export interface PanelKernels {
   /**
    * For each of `pairs` ≥ 1 pairs of rows: c[2, 16] = from[2, 16] + a[2, deep] · panel[deep, 16], rows of `a`, `from` and `c`
-   * `aPitch`, `fromPitch` and `cPitch` apart. `deep` is 8, 16, 24 or 32; `from` and `c` may be the same. Where `from` and
-   * `fromPitch` are 0 the sums begin with zeros.
+   * `aPitch`, `fromPitch` and `cPitch` apart. `deep` is 8, 16, 24 or 32; `from` and `c` may be the same, with the same pitch.
+   * Where `from` and `fromPitch` are 0 the sums begin with zeros.
    */
   // deno-fmt-ignore
   multiply(a: number, aPitch: number, pairs: number, deep: number, from: number, fromPitch: number,

@@ -4,9 +4,9 @@
 // A single-precision matrix product with 128-bit SIMD, in blocks after Goto & van de Geijn, "Anatomy of high-performance matrix
 // multiplication" (2008): B is packed in panels, 16 columns wide and 32 deep, each of which is then copied to one place,
 // where an inner kernel multiplies it by two rows of A at a time, whose sums stay in registers. Rows of A are read as they
-// lie, those of a transposed A are packed.
-// Pointers are bytes, counts and strides are elements. No static data, no allocation: this module shares tfjs's heap and
-// owns none of it but the scratch space it is given.
+// lie; those of a transposed A are packed, and so is what is left of a depth that is no multiple of 8. Pointers are bytes,
+// counts and strides are elements. No static data, no allocation: this module shares tfjs's heap and owns none of it but
+// the scratch space it is given.
 
 // Imported, see ../panel_module.ts: the panel's place, and the inner kernel.
 declare const PANEL: usize;
