@@ -125,7 +125,7 @@ async function plan(
       );
     }
     const most = Math.max(...counts);
-    // Growth is drawn for one thread count; memory is compared with a peer or not at all, threads with one.
+    // Growth is drawn for one thread count; memory is compared with a peer or not at all, several threads with one.
     const compares = (work: string) =>
       work === "growth/memory" ? peers : work !== "growth/threads" || most > 1;
     const growth = here.filter((work) => isGrowth(work) && compares(work));

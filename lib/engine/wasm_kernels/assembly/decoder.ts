@@ -256,13 +256,11 @@ function product(
       panels,
       panelBytes,
       strips,
-      0,
       out + (<usize> j << 2),
       4 * next,
       next,
       depth,
       bias != 0 ? bias + (<usize> j << 2) : 0,
-      0,
       add,
     );
     strips += 2 * panelBytes;

@@ -35,7 +35,7 @@ function powerOfTwo(n: v128): v128 {
 
 /**
  * `count` tiles of 4 × 8: c = (add ? c : 0) + start[·] + Σ_d a[d,·] ⊗ b[d,·], where `start` may be 0 for none; `pitch` is the
- * distance of two rows of c in bytes, `aNext`, `bNext`, `cNext` and `startNext` that of two tiles.
+ * distance of two rows of c in bytes, `aNext` and `cNext` that of two tiles, which share b and `start`.
  *
  * The four rows are not spread over vectors one by one, since processors spread where they multiply: a is turned by 0 to 3
  * rows instead, and lane l of s_k, turned by k, adds up c[(l + k) mod 4][l].
@@ -45,13 +45,11 @@ export function tiles(
   a: usize,
   aNext: usize,
   b: usize,
-  bNext: usize,
   c: usize,
   cNext: usize,
   pitch: usize,
   depth: i32,
   start: usize,
-  startNext: usize,
   add: bool,
 ): void {
   const bytes = <usize> depth << 4;
@@ -60,7 +58,6 @@ export function tiles(
     if (start != 0) {
       s00 = v128.load(start);
       s01 = v128.load(start, 16);
-      start += startNext;
     }
     let s10 = s00, s11 = s01, s20 = s00, s21 = s01, s30 = s00, s31 = s01;
     let from = a, panel = b;
@@ -83,7 +80,6 @@ export function tiles(
     }
     storeTile(s00, s10, s20, s30, s01, s11, s21, s31, c, pitch, add);
     a += aNext;
-    b += bNext;
     c += cNext;
   }
 }
