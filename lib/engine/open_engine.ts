@@ -11,6 +11,7 @@ import { loadFirstLibrary } from "./load_library.ts";
 import { openTensorflowBackend } from "./tensorflow_backend.ts";
 import { plainStep, tracedStep } from "./traced_function.ts";
 import { findAdapter } from "./webgpu_adapter.ts";
+import { joinsVectors } from "./wasm_kernels/joined_vectors.ts";
 import { registerWasmKernels } from "./wasm_kernels/register.ts";
 
 export type { CompiledStep, CompileOptions, Engine, EngineName, Step } from "./engine.ts";
@@ -105,7 +106,8 @@ async function open(
       await registerWasmKernels();
       const count = threads ?? navigator.hardwareConcurrency;
       setHostThreads(count);
-      return engineOf(name, processor, count, `tfjs ${tf.version.tfjs}`, notes, plainStep);
+      const version = `tfjs ${tf.version.tfjs}${joinsVectors() ? " and 256-bit vectors" : ""}`;
+      return engineOf(name, processor, count, version, notes, plainStep);
     }
     case "cpu":
       await useBackend(name);

@@ -23,7 +23,7 @@ const matrices = { qkv: 0, output: 1, gateUp: 2, down: 3, logits: 4 } as const;
 
 /** A decoder in machine code. */
 export class NativeDecoder implements HostDecoder {
-  readonly steps = 16;
+  readonly steps = 32;
   readonly #library: NativeLibrary;
   readonly #vocabulary: number;
   #decoder: Deno.PointerValue;

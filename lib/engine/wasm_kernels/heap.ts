@@ -1,5 +1,6 @@
 import type * as tf from "@tensorflow/tfjs";
-import { panelBytes, panelModule } from "./panel_module.ts";
+import { joinsVectors } from "./joined_vectors.ts";
+import { narrowDepth, panelBytes, panelModule, wideDepth } from "./panel_module.ts";
 
 /** What the kernels use of tfjs's wasm backend: its heap, its allocator, its table of tensors. */
 export interface WasmBackend extends tf.KernelBackend {
@@ -45,13 +46,19 @@ const instances = new WeakMap<tf.KernelBackend, HeapKernels>();
 export async function loadKernels(backend: WasmBackend): Promise<void> {
   if (instances.has(backend)) return;
   alignAllocations(backend.wasm);
-  const env = { memory: backend.wasm.asm.memory };
-  const PANEL = backend.wasm._malloc(panelBytes), pages = env.memory.buffer.byteLength / 2 ** 16;
-  const panel = await WebAssembly.instantiate(panelModule(PANEL, pages), { env });
-  const bytes = await Deno.readFile(new URL("./kernels.wasm", import.meta.url));
-  const imports = { env, matmul: { PANEL, ...panel.instance.exports } };
-  const kernels = (await WebAssembly.instantiate(bytes, imports)).instance.exports as unknown as WasmKernels;
+  const kernels = await instantiateKernels(backend, joinsVectors());
   instances.set(backend, { kernels, scratch: backend.wasm._malloc(kernels.scratchBytes()) });
+}
+
+/** An instance whose products have wide tiles, for vectors that V8 joins, or narrow ones: the same results to the last bit. */
+export async function instantiateKernels(backend: WasmBackend, wide: boolean): Promise<WasmKernels> {
+  const env = { memory: backend.wasm.asm.memory };
+  const PANEL = backend.wasm._malloc(panelBytes), DEPTH = wide ? wideDepth : narrowDepth;
+  const module = panelModule(PANEL, DEPTH, env.memory.buffer.byteLength / 2 ** 16);
+  const panel = await WebAssembly.instantiate(module, { env });
+  const bytes = await Deno.readFile(new URL("./kernels.wasm", import.meta.url));
+  const imports = { env, matmul: { PANEL, DEPTH, WIDE: Number(wide), ...panel.instance.exports } };
+  return (await WebAssembly.instantiate(bytes, imports)).instance.exports as unknown as WasmKernels;
 }
 
 /**

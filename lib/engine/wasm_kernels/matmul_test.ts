@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import "@tensorflow/tfjs-backend-wasm";
 import fc from "fast-check";
 import { randomStream } from "../../base/random.ts";
-import { address, heapKernels, type WasmBackend } from "./heap.ts";
+import { address, instantiateKernels, type WasmBackend } from "./heap.ts";
 import { registerWasmKernels } from "./register.ts";
 
 async function useWasm(): Promise<void> {
@@ -157,17 +157,71 @@ Deno.test("matMul() on wasm takes over nothing of the product before, nor of a n
 Deno.test("matmul() needs the scratch space that it asks for, and no more", async () => {
   await useWasm();
   const backend = tf.backend() as WasmBackend;
-  const { kernels } = heapKernels(backend), bytes = kernels.scratchBytes(), guard = 4096;
-  const scratch = backend.wasm._malloc(bytes + guard);
-  const [a, b, out] = [tf.ones([256, 256]), tf.ones([256, 1024]), tf.zeros([256, 1024])];
-  const [atA, atB, atOut] = [a, b, out].map((tensor) => address(backend, tensor));
-  const behind = () => new Uint8Array(backend.wasm.asm.memory.buffer, scratch + bytes, guard);
-  behind().fill(7);
-  kernels.matmul(atA!, atB!, atOut!, 1, 256, 1024, 256, 0, 1, 256, 0, 1024, 1, 0, scratch); // a transposed
-  assert(behind().every((byte) => byte === 7));
-  assert((await out.data()).every((value) => value === 256));
+  for (const wide of [false, true]) {
+    const kernels = await instantiateKernels(backend, wide), bytes = kernels.scratchBytes(), guard = 4096;
+    const scratch = backend.wasm._malloc(bytes + guard);
+    const [a, b, out] = [tf.ones([256, 256]), tf.ones([256, 1024]), tf.zeros([256, 1024])];
+    const [atA, atB, atOut] = [a, b, out].map((tensor) => address(backend, tensor));
+    const behind = () => new Uint8Array(backend.wasm.asm.memory.buffer, scratch + bytes, guard);
+    behind().fill(7);
+    kernels.matmul(atA!, atB!, atOut!, 1, 256, 1024, 256, 0, 1, 256, 0, 1024, 1, 0, scratch); // a transposed
+    assert(behind().every((byte) => byte === 7));
+    assert((await out.data()).every((value) => value === 256));
+    backend.wasm._free(scratch);
+    tf.dispose([a, b, out]);
+  }
+});
+
+Deno.test("matmul() has the same bits by wide tiles as by narrow ones", async () => {
+  await useWasm();
+  const backend = tf.backend() as WasmBackend;
+  const narrow = await instantiateKernels(backend, false), wide = await instantiateKernels(backend, true);
+  const bytes = narrow.scratchBytes(), scratch = backend.wasm._malloc(bytes);
+  const size = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(31, 64, 67, 130, 261, 300));
+  const depth = fc.oneof(size, fc.constantFrom(96, 120, 511, 512, 513));
+  fc.assert(
+    fc.property(
+      size,
+      size,
+      depth,
+      fc.boolean(),
+      fc.boolean(),
+      fc.boolean(),
+      fc.nat(),
+      (m, n, k, ta, tb, biased, seed) => {
+        const tensors = [[2, m, k], [2, k, n], [n], [2, m, n]].map((shape, i) =>
+          tf.tensor(operand(shape, seed + i).data, shape)
+        );
+        const [a, b, bias, out] = tensors.map((tensor) => address(backend, tensor));
+        const [narrowBits, wideBits] = [narrow, wide].map((kernels) => {
+          new Float32Array(backend.wasm.asm.memory.buffer, scratch, bytes / 4).fill(NaN);
+          const [aRow, aCol] = ta ? [1, m] : [k, 1], [bRow, bCol] = tb ? [1, k] : [n, 1];
+          kernels.matmul(
+            a!,
+            b!,
+            out!,
+            2,
+            m,
+            n,
+            k,
+            m * k,
+            aRow!,
+            aCol!,
+            k * n,
+            bRow!,
+            bCol!,
+            biased ? bias! : 0,
+            scratch,
+          );
+          return new Int32Array(backend.wasm.asm.memory.buffer, out!, 2 * m * n).slice();
+        });
+        assertEquals(wideBits, narrowBits);
+        tf.dispose(tensors);
+      },
+    ),
+    { numRuns: 200, seed: 1 },
+  );
   backend.wasm._free(scratch);
-  tf.dispose([a, b, out]);
 });
 
 Deno.test("matMul() on wasm has the gradients of the product", async () => {

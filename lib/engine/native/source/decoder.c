@@ -436,7 +436,7 @@ static void step_all(const Decoder *d, const DecoderItem *items, long count, Wis
 typedef struct {
   const Decoder *decoder;
   const DecoderItem *items;
-  long count, rows, parts;
+  long count, rows, parts, large;  // the first parts are large, the others half as large
   float scale;
   float *p;
   const DecoderDraw *draw;
@@ -452,7 +452,8 @@ static long wanted_in(const DecoderItem *items, long count) {
 // as often as tokens are drawn.
 static long first_of(const Step *step, long part) {
   const long more = step->draw ? step->draw->steps - 1 : 0;
-  const long start = part * (step->count + more * step->rows) / step->parts;
+  const long halves = part + least(part, step->large), all = step->parts + step->large;
+  const long start = halves * (step->count + more * step->rows) / all;
   long at = 0;
   for (long work = 0; at < step->count && work < start; at++) work += 1 + (step->items[at].wanted ? more : 0);
   while (at > 0 && at < step->count && step->items[at].slot == step->items[at - 1].slot) at++;
@@ -517,11 +518,13 @@ static void draw_part(void *context, long part) {
 static void run(const Decoder *d, const DecoderItem *items, int count, float scale, float *p, const DecoderDraw *draw) {
   kernel_begins();
   const long threads = idle_threads();
-  // Where several tokens a row are drawn a part takes long, and more parts than threads are shared more evenly.
+  // Where several tokens a row are drawn a part takes long: threads take more than one, and small ones in the end, since they
+  // wait for one another.
   const long rows = wanted_in(items, count);
   const long groups = draw && draw->steps > 1 ? (rows / threads + d->together - 1) / d->together : 1;
-  const long parts = least(count, threads * (groups > 0 ? groups : 1));
-  Step step = {d, items, count, rows, parts, scale, p, draw};
+  const long large = groups > 1 && threads > 1 ? threads * (groups - 1) : 0;
+  const long parts = large > 0 ? large + 2 * threads : least(count, threads * (groups > 0 ? groups : 1));
+  Step step = {d, items, count, rows, parts, large, scale, p, draw};
   in_parallel(draw ? draw_part : step_part, &step, parts);
   kernel_ends();
 }

@@ -2,18 +2,30 @@
 // @ts-nocheck AssemblyScript, not TypeScript: built by `deno task build:wasm`.
 //
 // A single-precision matrix product with 128-bit SIMD, in blocks after Goto & van de Geijn, "Anatomy of high-performance matrix
-// multiplication" (2008): B is packed in panels, 16 columns wide and 32 deep, each of which is then copied to one place,
-// where an inner kernel multiplies it by two rows of A at a time, whose sums stay in registers. Rows of A are read as they
-// lie; those of a transposed A are packed, and so is what is left of a depth that is no multiple of 8. Pointers are bytes,
-// counts and strides are elements. No static data, no allocation: this module shares tfjs's heap and owns none of it but
-// the scratch space it is given.
+// multiplication" (2008): B is packed in panels, 16 columns wide and DEPTH deep, each of which is then copied to one place,
+// where an inner kernel multiplies it by two or four rows of A at a time, whose sums stay in registers. Rows of A are read as
+// they lie; those of a transposed A are packed, what is left of a depth that is no multiple of 8, and what meets many panels in
+// wide tiles. Pointers are bytes, counts and strides are elements. No static data, no allocation: this module shares tfjs's
+// heap and owns none of it but the scratch space it is given.
 
-// Imported, see ../panel_module.ts: the panel's place, and the inner kernel.
+// Imported, see ../panel_module.ts: the panel's place and its depth, the inner kernels, and whether tiles are wide.
 declare const PANEL: usize;
-declare function multiply(
+declare const DEPTH: i32;
+declare const WIDE: bool;
+declare function narrow(
   a: usize,
   aPitch: usize,
-  pairs: i32,
+  tiles: i32,
+  deep: i32,
+  from: usize,
+  fromPitch: usize,
+  c: usize,
+  cPitch: usize,
+): void;
+declare function wide(
+  a: usize,
+  aPitch: usize,
+  tiles: i32,
   deep: i32,
   from: usize,
   fromPitch: usize,
@@ -22,17 +34,14 @@ declare function multiply(
 ): void;
 
 const WIDTH: i32 = 16; // columns of a panel
-const DEPTH: i32 = 32; // and its depth
 const MC: i32 = 256; // rows of A that meet a panel
 const KC: i32 = 256; // depth of these rows, which stay in L2 meanwhile (256 KB)
 const NC: i32 = 1024; // columns of B that are packed at a time (1 MB)
 const ROW: usize = 4 * WIDTH; // bytes of a panel's row
-const PANEL_BYTES: usize = ROW * DEPTH;
 const SUMS: usize = ROW * MC;
 const LINE: usize = 64; // bytes between the panels of 16 columns and the next: powers of 2 apart, lines would share a place in L1
-const PACKED_B: usize = (PANEL_BYTES * (KC / DEPTH) + LINE) * (NC / WIDTH);
-const PACKED_ROW: usize = 4 * DEPTH;
-const PACKED_A: usize = PACKED_ROW * MC * (KC / DEPTH);
+const PACKED_B: usize = (ROW * KC + LINE) * (NC / WIDTH);
+const PACKED_A: usize = 4 * MC * KC;
 
 /** Bytes of scratch space that `matmul` needs. */
 export function scratchBytes(): usize {
@@ -92,13 +101,14 @@ function product(
   for (let k0 = 0; k0 < k; k0 += KC) {
     const kc = min(KC, k - k0);
     for (let j0 = 0; j0 < n; j0 += NC) {
-      const nc = min(NC, n - j0), next = PANEL_BYTES * ((kc + DEPTH - 1) / DEPTH) + LINE;
+      const nc = min(NC, n - j0), next = ROW * padded(kc) + LINE;
       packPanels(b + ((<usize> k0 * bRow + <usize> j0 * bCol) << 2), bRow, bCol, packedB, next, kc, nc);
       for (let i0 = 0; i0 < m; i0 += MC) {
         const mc = min(MC, m - i0);
         const rows = a + ((<usize> i0 * aRow + <usize> k0 * aCol) << 2);
-        // So many numbers of each row are read as they lie: none of a transposed A, else all but a last piece that is no multiple of 8.
-        const lying = aCol != 1 ? 0 : kc & 7 ? kc & -DEPTH : kc;
+        // So many numbers of each row are read as they lie: none of a transposed A or where wide tiles meet many panels, else
+        // all but a last piece that is no multiple of 8.
+        const lying = aCol != 1 || (WIDE && n > 256) ? 0 : kc & 7 ? kc & -DEPTH : kc;
         packRows(
           rows + (<usize> (lying * aCol) << 2),
           aRow,
@@ -108,34 +118,34 @@ function product(
           kc - lying,
         );
         for (let j = 0; j < nc; j += WIDTH) {
-          const wide = min(WIDTH, nc - j), to = c + <usize> i0 * pitch + (<usize> (j0 + j) << 2);
+          const columns = min(WIDTH, nc - j), to = c + <usize> i0 * pitch + (<usize> (j0 + j) << 2);
           let from = k0 > 0 ? to : bias != 0 ? bias + (<usize> (j0 + j) << 2) : 0,
             fromPitch = k0 > 0 ? pitch : 0;
-          if (wide < WIDTH && from != 0) {
-            copyRows(from, fromPitch, sums, ROW, mc, wide);
+          if (columns < WIDTH && from != 0) {
+            copyRows(from, fromPitch, sums, ROW, mc, columns);
             from = sums;
             fromPitch = ROW;
           }
           let panel = packedB + <usize> (j / WIDTH) * next;
           for (let d = 0; d < kc; d += DEPTH) {
-            const deep = padded(min(DEPTH, kc - d)), ends = d + DEPTH >= kc && wide == WIDTH;
+            const deep = padded(min(DEPTH, kc - d)), ends = d + DEPTH >= kc && columns == WIDTH;
             memory.copy(PANEL, panel, ROW * deep);
             const at = ends ? to : sums, atPitch = ends ? pitch : ROW;
             const here = d < lying ? rows + (<usize> d << 2) : packedA + (<usize> (d * mc) << 2);
-            const herePitch = d < lying ? <usize> aRow << 2 : PACKED_ROW;
+            const herePitch = d < lying ? <usize> aRow << 2 : 4 * DEPTH;
             timesPanel(here, herePitch, mc, deep, from, fromPitch, at, atPitch);
             from = sums;
             fromPitch = ROW;
-            panel += PANEL_BYTES;
+            panel += ROW * DEPTH;
           }
-          if (wide < WIDTH) copyRows(sums, ROW, to, pitch, mc, wide);
+          if (columns < WIDTH) copyRows(sums, ROW, to, pitch, mc, columns);
         }
       }
     }
   }
 }
 
-/** c[rows, 16] = from[rows, 16] + a[rows, deep] · panel[deep, 16], see `PanelKernels.multiply`. */
+/** c[rows, 16] = from[rows, 16] + a[rows, deep] · panel[deep, 16], see `PanelKernels`. */
 function timesPanel(
   a: usize,
   aPitch: usize,
@@ -146,11 +156,18 @@ function timesPanel(
   c: usize,
   pitch: usize,
 ): void {
-  const pairs = rows >> 1, before = <usize> (2 * pairs);
-  if (pairs > 0) multiply(a, aPitch, pairs, deep, from, fromPitch, c, pitch);
-  // The last row alone is both of a pair.
-  if (rows & 1) {
-    multiply(a + before * aPitch, 0, 1, deep, from + before * fromPitch, 0, c + before * pitch, 0);
+  if (WIDE && rows >= 4) {
+    wide(a, aPitch, rows >> 2, deep, from, fromPitch, c, pitch);
+    const before = <usize> (rows & -4);
+    a += before * aPitch;
+    from += before * fromPitch;
+    c += before * pitch;
+    rows &= 3;
+  }
+  if (rows >= 2) narrow(a, aPitch, rows >> 1, deep, from, fromPitch, c, pitch);
+  if (rows & 1) { // the last row alone is both of a tile
+    const before = <usize> (rows - 1);
+    narrow(a + before * aPitch, 0, 1, deep, from + before * fromPitch, 0, c + before * pitch, 0);
   }
 }
 
@@ -182,15 +199,15 @@ function packPanels(b: usize, bRow: i32, bCol: i32, to: usize, next: usize, dept
   }
 }
 
-/** Packs rows of A, 32 numbers of each, then the next 32; zeros are behind the last to the next multiple of 8. */
+/** Packs rows of A, DEPTH numbers of each, then the next DEPTH; zeros are behind the last to the next multiple of 8. */
 function packRows(a: usize, aRow: i32, aCol: i32, to: usize, rows: i32, depth: i32): void {
   for (let d0 = 0; d0 < depth; d0 += DEPTH) {
     const deep = min(DEPTH, depth - d0);
     for (let d = 0; d < padded(deep); d += 4) {
       const from = a + ((<usize> (d0 + d) * aCol) << 2);
-      packFour(from, to + (<usize> d << 2), PACKED_ROW, rows, aCol, aRow, min(4, deep - d));
+      packFour(from, to + (<usize> d << 2), 4 * DEPTH, rows, aCol, aRow, min(4, deep - d));
     }
-    to += PACKED_ROW * rows;
+    to += 4 * DEPTH * rows;
   }
 }
 
@@ -230,6 +247,13 @@ function packFour(
       from2 += 16;
       from3 += 16;
       to += 4 * pitch;
+    }
+  }
+  if (lanes == 4 && laneStride == 1) {
+    for (; d < depth; d++) {
+      v128.store(to, v128.load(from));
+      from += next;
+      to += pitch;
     }
   }
   for (; d < depth; d++) {
