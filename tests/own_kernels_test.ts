@@ -1,7 +1,8 @@
-/** `SEARCH_E1_NATIVE` chooses between the kit's own kernels, and `deno task doctor` says which compute. */
+/** `SEARCH_E1_NATIVE` and V8's flags choose between the kit's own kernels, and `deno task doctor` says which compute. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { needsTensorflow } from "../lib/engine/tensorflow_for_tests.ts";
 import { nativeLibrary } from "../lib/engine/native/native_library.ts";
+import { canJoinVectors, joinFlag } from "./joined_vectors.ts";
 
 const { ignore } = await needsTensorflow();
 
@@ -55,4 +56,19 @@ Deno.test("deno task doctor refuses another SEARCH_E1_NATIVE, with what it may b
     new TextDecoder().decode(stderr).trim(),
     'error: Cannot use SEARCH_E1_NATIVE="avx512": it may be off, avx2 or empty',
   );
+});
+
+Deno.test("deno task doctor lets V8 join vectors, unless V8's flags are set", {
+  ignore: !await canJoinVectors(),
+}, async () => {
+  for (const [set, joined] of [[[], true], [[`DENO_V8_FLAGS=--no-${joinFlag.slice(2)}`], false]] as const) {
+    const { stdout } = await new Deno.Command("env", {
+      args: ["-u", "DENO_V8_FLAGS", ...set, Deno.execPath(), "task", "--quiet", "doctor"],
+      env: { NO_COLOR: "1" },
+    }).output();
+    assertMatch(
+      new TextDecoder().decode(stdout),
+      joined ? /wasm .* 256-bit vectors/ : /wasm .* tfjs [\d.]+\n/,
+    );
+  }
 });

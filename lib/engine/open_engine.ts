@@ -11,7 +11,7 @@ import { loadFirstLibrary } from "./load_library.ts";
 import { openTensorflowBackend } from "./tensorflow_backend.ts";
 import { plainStep, tracedStep } from "./traced_function.ts";
 import { findAdapter } from "./webgpu_adapter.ts";
-import { joinsVectors } from "./wasm_kernels/joined_vectors.ts";
+import { heapKernels, type WasmBackend } from "./wasm_kernels/heap.ts";
 import { registerWasmKernels } from "./wasm_kernels/register.ts";
 
 export type { CompiledStep, CompileOptions, Engine, EngineName, Step } from "./engine.ts";
@@ -106,7 +106,9 @@ async function open(
       await registerWasmKernels();
       const count = threads ?? navigator.hardwareConcurrency;
       setHostThreads(count);
-      const version = `tfjs ${tf.version.tfjs}${joinsVectors() ? " and 256-bit vectors" : ""}`;
+      const version = `tfjs ${tf.version.tfjs}${
+        heapKernels(tf.backend() as WasmBackend).wide ? " and 256-bit vectors" : ""
+      }`;
       return engineOf(name, processor, count, version, notes, plainStep);
     }
     case "cpu":

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import * as tf from "@tensorflow/tfjs";
+import { canJoinVectors, joinFlag } from "../../tests/joined_vectors.ts";
 import { InputError } from "../base/input_error.ts";
 import { type EngineName, openEngine } from "./open_engine.ts";
 import { needsTensorflow } from "./tensorflow_for_tests.ts";
@@ -32,6 +33,23 @@ for (const name of ["wasm", "cpu"] as const) {
     engine.close();
   });
 }
+
+Deno.test("openEngine() says whether V8 joins vectors, as the environment has it", {
+  ignore: !await canJoinVectors(),
+}, async () => {
+  const code = `const { openEngine } = await import(${
+    JSON.stringify(new URL("open_engine.ts", import.meta.url))
+  });
+    console.log((await openEngine({ engine: "wasm" })).version);`;
+  const version = async (flags: string) => {
+    const args = ["eval", code], env = { DENO_V8_FLAGS: flags };
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args, env, stderr: "inherit" }).output();
+    return new TextDecoder().decode(stdout).trimEnd();
+  };
+  const plain = `tfjs ${tf.version.tfjs}`;
+  assertEquals(await version(`--no-liftoff,${joinFlag}`), `${plain} and 256-bit vectors`);
+  assertEquals(await version("--no-liftoff"), plain);
+});
 
 Deno.test({
   name: "openEngine() prefers tensorflow",

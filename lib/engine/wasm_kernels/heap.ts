@@ -34,6 +34,8 @@ export interface WasmKernels {
 /** One backend's instance of kernels.wasm with its scratch space, which tfjs's allocator gave and which lives as long as the backend. */
 export interface HeapKernels {
   kernels: WasmKernels;
+  /** Whether products have wide tiles. */
+  wide: boolean;
   scratch: number;
 }
 
@@ -46,8 +48,8 @@ const instances = new WeakMap<tf.KernelBackend, HeapKernels>();
 export async function loadKernels(backend: WasmBackend): Promise<void> {
   if (instances.has(backend)) return;
   alignAllocations(backend.wasm);
-  const kernels = await instantiateKernels(backend, joinsVectors());
-  instances.set(backend, { kernels, scratch: backend.wasm._malloc(kernels.scratchBytes()) });
+  const wide = joinsVectors(), kernels = await instantiateKernels(backend, wide);
+  instances.set(backend, { kernels, wide, scratch: backend.wasm._malloc(kernels.scratchBytes()) });
 }
 
 /** An instance whose products have wide tiles, for vectors that V8 joins, or narrow ones: the same results to the last bit. */

@@ -195,6 +195,7 @@ Deno.test("matmul() has the same bits by wide tiles as by narrow ones", async ()
         const [a, b, bias, out] = tensors.map((tensor) => address(backend, tensor));
         const [narrowBits, wideBits] = [narrow, wide].map((kernels) => {
           new Float32Array(backend.wasm.asm.memory.buffer, scratch, bytes / 4).fill(NaN);
+          new Float32Array(backend.wasm.asm.memory.buffer, out!, 2 * m * n).fill(NaN);
           const [aRow, aCol] = ta ? [1, m] : [k, 1], [bRow, bCol] = tb ? [1, k] : [n, 1];
           kernels.matmul(
             a!,

@@ -110,7 +110,7 @@ function multiplyTiles(height: number, joined: boolean, panel: number, depth: nu
     ...[...fourDeep(d), ...fourDeep(d + 4)],
     ...[...equal(get(deep), number(d + 8)), op.branchIf, 0],
   ];
-  // V8 joins what is stored in one piece; from the second half to the first, since else it stores the first half twice.
+  // The second half of a pair is stored first: behind the first half V8 stores both, and the first half needlessly.
   const throughMemory = [
     ...rows.flatMap(({ sums, place }) =>
       upTo(width / 4).toReversed().flatMap((i) => store(number(0), place + 16 * i, sums[i]!))
