@@ -32,7 +32,7 @@ export function tokensThatMayStop(
   let table = tables.get(key);
   if (!table) {
     const known = mayStopOf(tokenizer, stopStrings);
-    table = Uint8Array.from({ length: vocabulary }, (_, id) => Number(stopStrings.length > 0 && known(id)));
+    table = Uint8Array.from({ length: vocabulary }, (_, id) => Number(known(id)));
     tables.set(key, table);
   }
   return table;
@@ -40,10 +40,15 @@ export function tokensThatMayStop(
 
 const tablesOf = new WeakMap<Tokenizer, Map<string, Uint8Array<ArrayBuffer>>>();
 
-/** Whether a token's own text may hold the last character of one of the strings. */
+/** Whether a token's own text may hold the last character of one of the strings; each token is decoded once. */
 function mayStopOf(tokenizer: Tokenizer, stopStrings: readonly string[]): (id: number) => boolean {
+  if (stopStrings.length === 0) return () => false;
+  const key = JSON.stringify(stopStrings);
+  let knowing = knownOf.get(tokenizer);
+  if (!knowing) knownOf.set(tokenizer, knowing = new Map());
+  let known = knowing.get(key);
+  if (!known) knowing.set(key, known = new Map());
   const lastCharacters = stopStrings.map((text) => text.at(-1)!);
-  const known = new Map<number, boolean>();
   return (id) => {
     let may = known.get(id);
     if (may === undefined) {
@@ -55,3 +60,5 @@ function mayStopOf(tokenizer: Tokenizer, stopStrings: readonly string[]): (id: n
     return may;
   };
 }
+
+const knownOf = new WeakMap<Tokenizer, Map<string, Map<number, boolean>>>();

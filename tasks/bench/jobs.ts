@@ -130,7 +130,7 @@ function matmulJobs(): Job[] {
     shape,
     unit: "GFLOP/s",
     peer: torch,
-    repetitions: 11,
+    repetitions: 31,
     data: {},
   }));
 }
