@@ -419,10 +419,10 @@ function weight(weights: Weights, name: string): tf.Tensor {
   return found;
 }
 
-function hasQkvBias(config: ModelConfig): boolean {
+export function hasQkvBias(config: ModelConfig): boolean {
   return config.model_type === "qwen2" || config.attention_bias === true;
 }
 
-function hasOutputBias(config: ModelConfig): boolean {
+export function hasOutputBias(config: ModelConfig): boolean {
   return config.model_type === "llama" && config.attention_bias === true;
 }

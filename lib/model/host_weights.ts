@@ -1,7 +1,6 @@
 /** A policy's weights on the host, for the decoders that lay them out in their own way. @module */
 import * as tf from "@tensorflow/tfjs";
-import { blockTensors, outputName } from "./decoder.ts";
-import { tidyObject } from "./kv_cache.ts";
+import { effectiveWeight, hasOutputBias, hasQkvBias, headWidth, outputName } from "./decoder.ts";
 import type { Policy } from "./policy.ts";
 
 /** A matrix [out, in] on the host, what is multiplied into its inputs and added to its outputs. */
@@ -22,35 +21,57 @@ export interface HostBlock {
   down: HostMatrix;
 }
 
-/** Reads one block of a policy. */
+/** Reads one block of a policy. What is joined is joined here: an operation of the engine's takes longer. */
 export async function readBlock({ config, weights, adapter }: Policy, layer: number): Promise<HostBlock> {
-  const own = new Set(Object.values(weights));
-  const block = tidyObject(() => {
-    const { gate, up, ...rest } = blockTensors(config, weights, adapter, layer);
-    return { ...rest, gateUp: tf.concat([gate, up], 0) };
-  });
-  const values = async (tensor: tf.Tensor) => await tensor.data() as Float32Array;
-  const matrix = async (tensor: tf.Tensor, norm?: tf.Tensor, bias?: tf.Tensor): Promise<HostMatrix> => ({
-    values: await values(tensor),
-    shape: tensor.shape as [number, number],
-    ...norm ? { norm: await values(norm) } : {},
-    bias: bias && await values(bias),
-  });
-  const read = {
-    qkv: await matrix(block.qkv, block.attentionNorm, block.qkvBias),
-    output: await matrix(block.output, undefined, block.outputBias),
-    gateUp: await matrix(block.gateUp, block.feedForwardNorm),
-    down: await matrix(block.down),
+  const prefix = `model.layers.${layer}.`;
+  const values = (name: string) => valuesOf(weights[`${prefix}${name}`]!);
+  /** The projections one below the other, each times its factor. */
+  const matrix = async (names: readonly string[], biased: boolean, norm?: string): Promise<HostMatrix> => {
+    const projections = names.map((name) =>
+      tf.tidy(() => effectiveWeight(weights, adapter, `${prefix}${name}_proj`))
+    );
+    const factors = names.map((name) => name === "self_attn.q" ? headWidth(config) ** -0.5 : 1);
+    const read: HostMatrix = {
+      values: joined(await Promise.all(projections.map(valuesOf)), factors),
+      shape: [projections.reduce((rows, { shape }) => rows + shape[0]!, 0), projections[0]!.shape[1]!],
+      ...norm ? { norm: await values(`${norm}.weight`) } : {},
+      bias: biased
+        ? joined(await Promise.all(names.map((name) => values(`${name}_proj.bias`))), factors)
+        : undefined,
+    };
+    const own = new Set(Object.values(weights));
+    tf.dispose(projections.filter((tensor) => !own.has(tensor)));
+    return read;
   };
-  tf.dispose(Object.values(block).filter((tensor) => tensor && !own.has(tensor)));
-  return read;
+  return {
+    qkv: await matrix(["self_attn.q", "self_attn.k", "self_attn.v"], hasQkvBias(config), "input_layernorm"),
+    output: await matrix(["self_attn.o"], hasOutputBias(config)),
+    gateUp: await matrix(["mlp.gate", "mlp.up"], false, "post_attention_layernorm"),
+    down: await matrix(["mlp.down"], false),
+  };
+}
+
+const valuesOf = async (tensor: tf.Tensor) => await tensor.data() as Float32Array;
+
+/** The parts one behind the other, each times its factor; one alone as it is. */
+function joined(parts: readonly Float32Array[], factors: readonly number[]): Float32Array {
+  if (parts.length === 1) return parts[0]!;
+  const all = new Float32Array(parts.reduce((size, { length }) => size + length, 0));
+  let at = 0;
+  parts.forEach((part, i) => {
+    const factor = Math.fround(factors[i]!);
+    if (factor === 1) all.set(part, at);
+    else for (let j = 0; j < part.length; j++) all[at + j] = part[j]! * factor;
+    at += part.length;
+  });
+  return all;
 }
 
 /** Reads the embeddings [V, D], and the matrix that turns hidden states into logits. */
 export async function readEnds(
   { config, weights }: Policy,
 ): Promise<{ embedding: Float32Array; logits: HostMatrix }> {
-  const values = async (name: string) => await weights[name]!.data() as Float32Array;
+  const values = (name: string) => valuesOf(weights[name]!);
   return {
     embedding: await values("model.embed_tokens.weight"),
     logits: {
