@@ -167,13 +167,17 @@ export function blockTensors(
   const prefix = `model.layers.${layer}.`;
   const matrix = (name: string) => effectiveWeight(weights, adapter, `${prefix}${name}_proj`);
   const bias = (name: string) => weight(weights, `${prefix}${name}_proj.bias`);
-  const scale = headWidth(config) ** -0.5;
+  const qkv = (tensorOf: (name: string) => tf.Tensor) =>
+    tf.concat(
+      qkvParts(config).map(([name, factor]) =>
+        factor === 1 ? tensorOf(name) : tf.mul(tensorOf(name), factor)
+      ),
+      0,
+    );
   return {
     attentionNorm: weight(weights, `${prefix}input_layernorm.weight`),
-    qkv: tf.concat([tf.mul(matrix("self_attn.q"), scale), matrix("self_attn.k"), matrix("self_attn.v")], 0),
-    qkvBias: hasQkvBias(config)
-      ? tf.concat([tf.mul(bias("self_attn.q"), scale), bias("self_attn.k"), bias("self_attn.v")], 0)
-      : undefined,
+    qkv: qkv(matrix),
+    qkvBias: hasQkvBias(config) ? qkv(bias) : undefined,
     output: matrix("self_attn.o"),
     outputBias: hasOutputBias(config) ? bias("self_attn.o") : undefined,
     feedForwardNorm: weight(weights, `${prefix}post_attention_layernorm.weight`),
@@ -181,6 +185,11 @@ export function blockTensors(
     up: matrix("mlp.up"),
     down: matrix("mlp.down"),
   };
+}
+
+/** The projections that stand one below the other in `qkv`, each with its factor: queries carry the scale of attention. */
+export function qkvParts(config: ModelConfig): (readonly [name: string, factor: number])[] {
+  return [["self_attn.q", headWidth(config) ** -0.5], ["self_attn.k", 1], ["self_attn.v", 1]];
 }
 
 /** W + (alpha/rank)·B A, or W itself where no adapter touches it. [out, in]. */
@@ -413,7 +422,8 @@ export function outputName(config: ModelConfig): string {
   return config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
 }
 
-function weight(weights: Weights, name: string): tf.Tensor {
+/** A weight by its name in Hugging Face layout. */
+export function weight(weights: Weights, name: string): tf.Tensor {
   const found = weights[name];
   if (!found) throw new Error(`Cannot run the decoder: weight ${name} is missing`);
   return found;

@@ -1,6 +1,6 @@
 /** A policy's weights on the host, for the decoders that lay them out in their own way. @module */
 import * as tf from "@tensorflow/tfjs";
-import { effectiveWeight, hasOutputBias, hasQkvBias, headWidth, outputName } from "./decoder.ts";
+import { effectiveWeight, hasOutputBias, hasQkvBias, outputName, qkvParts, weight } from "./decoder.ts";
 import type { Policy } from "./policy.ts";
 
 /** A matrix [out, in] on the host, what is multiplied into its inputs and added to its outputs. */
@@ -24,19 +24,19 @@ export interface HostBlock {
 /** Reads one block of a policy. What is joined is joined here: an operation of the engine's takes longer. */
 export async function readBlock({ config, weights, adapter }: Policy, layer: number): Promise<HostBlock> {
   const prefix = `model.layers.${layer}.`;
-  const values = (name: string) => valuesOf(weights[`${prefix}${name}`]!);
+  const values = (name: string) => valuesOf(weight(weights, `${prefix}${name}`));
   /** The projections one below the other, each times its factor. */
-  const matrix = async (names: readonly string[], biased: boolean, norm?: string): Promise<HostMatrix> => {
-    const projections = names.map((name) =>
+  const matrix = async (parts: Parts, biased: boolean, norm?: string): Promise<HostMatrix> => {
+    const projections = parts.map(([name]) =>
       tf.tidy(() => effectiveWeight(weights, adapter, `${prefix}${name}_proj`))
     );
-    const factors = names.map((name) => name === "self_attn.q" ? headWidth(config) ** -0.5 : 1);
+    const factors = parts.map(([, factor]) => factor);
     const read: HostMatrix = {
       values: joined(await Promise.all(projections.map(valuesOf)), factors),
       shape: [projections.reduce((rows, { shape }) => rows + shape[0]!, 0), projections[0]!.shape[1]!],
       ...norm ? { norm: await values(`${norm}.weight`) } : {},
       bias: biased
-        ? joined(await Promise.all(names.map((name) => values(`${name}_proj.bias`))), factors)
+        ? joined(await Promise.all(parts.map(([name]) => values(`${name}_proj.bias`))), factors)
         : undefined,
     };
     const own = new Set(Object.values(weights));
@@ -44,12 +44,14 @@ export async function readBlock({ config, weights, adapter }: Policy, layer: num
     return read;
   };
   return {
-    qkv: await matrix(["self_attn.q", "self_attn.k", "self_attn.v"], hasQkvBias(config), "input_layernorm"),
-    output: await matrix(["self_attn.o"], hasOutputBias(config)),
-    gateUp: await matrix(["mlp.gate", "mlp.up"], false, "post_attention_layernorm"),
-    down: await matrix(["mlp.down"], false),
+    qkv: await matrix(qkvParts(config), hasQkvBias(config), "input_layernorm"),
+    output: await matrix([["self_attn.o", 1]], hasOutputBias(config)),
+    gateUp: await matrix([["mlp.gate", 1], ["mlp.up", 1]], false, "post_attention_layernorm"),
+    down: await matrix([["mlp.down", 1]], false),
   };
 }
+
+type Parts = ReturnType<typeof qkvParts>;
 
 const valuesOf = async (tensor: tf.Tensor) => await tensor.data() as Float32Array;
 
@@ -71,7 +73,7 @@ function joined(parts: readonly Float32Array[], factors: readonly number[]): Flo
 export async function readEnds(
   { config, weights }: Policy,
 ): Promise<{ embedding: Float32Array; logits: HostMatrix }> {
-  const values = (name: string) => valuesOf(weights[name]!);
+  const values = (name: string) => valuesOf(weight(weights, name));
   return {
     embedding: await values("model.embed_tokens.weight"),
     logits: {
