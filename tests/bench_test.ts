@@ -85,7 +85,7 @@ Deno.test("figure() is work a second, milliseconds of a piece of work, or second
   assertEquals(figure("ms", { seconds: 2, amount: 100 }), 20);
 });
 
-Deno.test("interleaved() takes ours and the peer's turn about, and gives the peer what ours recorded", async () => {
+Deno.test("interleaved() lets both begin in turn, and gives the peer what ours recorded", async () => {
   const log: string[] = [];
   const turns = [{ contexts: [[1]], lengths: [2] }];
   const side = (name: string, amount: number) => ({
@@ -99,11 +99,11 @@ Deno.test("interleaved() takes ours and the peer's turn about, and gives the pee
     },
   });
   const request = { task: "rollout", shape: {}, data: { folder: "f" }, warm: 1, warmSeconds: 0 };
-  const figures = await interleaved("tok/s", request, side("ours", 6), side("peer", 3), 2);
+  const figures = await interleaved("tok/s", request, side("ours", 6), side("peer", 3), 3);
   assertEquals(log, [
     'ours {"folder":"f"}',
     `peer ${JSON.stringify({ folder: "f", turns })}`,
-    ...["ours", "peer", "ours", "peer"],
+    ...["ours", "peer", "peer", "ours", "ours", "peer"],
   ]);
   const about = { work: "rollout", engine: "wasm", threads: 1, shape: {}, unit: "tok/s", peer: "p" } as const;
   const row = benchRow(about, figures);

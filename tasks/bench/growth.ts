@@ -80,7 +80,7 @@ export function growthJobs(work: string): Job[] {
     }
     case "growth/threads": {
       const job = generateJob(work, { B: 64, prompt: 16, new: 128 }, long);
-      return [{ ...job, peer: onOneThread, repetitions: 31 }];
+      return [{ ...job, peer: onOneThread, repetitions: 61 }];
     }
     default:
       throw new RangeError(`Cannot measure ${work}: it is no growth row`);

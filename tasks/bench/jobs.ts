@@ -118,19 +118,19 @@ export function searchJob(work: string, documents: number): Job {
 }
 
 function matmulJobs(): Job[] {
-  const square = { batch: 1, n: 512, k: 512, m: 512, times: 64 };
+  const square = { batch: 1, n: 512, k: 512, m: 512, times: 32 };
   return [
     { ...square, a: "N", b: "N" },
     { ...square, a: "N", b: "T" },
     { ...square, a: "T", b: "N" },
-    { batch: 64, n: 256, k: 32, m: 256, times: 32, a: "N", b: "N" },
+    { batch: 64, n: 256, k: 32, m: 256, times: 16, a: "N", b: "N" },
   ].map((shape) => ({
     work: "matmul",
     task: "matmul",
     shape,
     unit: "GFLOP/s",
     peer: torch,
-    repetitions: 31,
+    repetitions: 61,
     data: {},
   }));
 }

@@ -20,7 +20,7 @@ enum {
 
 void tile_by_rows(int rows, long depth, const float *a, long a_row, const float *panel, float *c, long pitch, bool add,
                   const float *start, Prefetch *prefetch) {
-  TILES(a_row, 1)
+  TILES(4, a_row, 1)
 }
 
 void tiles_by_rows(int rows, long depth, const float *a, long a_row, const float *panels, long next, long count, float *c,
@@ -50,7 +50,7 @@ void add_tile_by_columns(int rows, long depth, const float *a, long a_column, co
   const bool add = true;
   const float *start = 0;
   Prefetch *prefetch = 0;
-  TILES(1, a_column)
+  TILES(4, 1, a_column)
 }
 
 // to[j · panel_width + i] = from[i · pitch + j] for i, j < 8.
@@ -78,6 +78,7 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
   long d = 0;
   if (width == panel_width && b.column == 1) {
     for (; d < depth; d++) {
+      if (!works_ahead) __builtin_prefetch(b.data + (d + rows_ahead) * b.row);
       for (int j = 0; j < panel_width; j += lanes) store(panel + d * panel_width + j, load(b.data + d * b.row + j));
     }
   } else if (width == panel_width && b.row == 1) {
@@ -100,6 +101,7 @@ void pack_panel(Matrix b, long depth, long width, float *panel) {
 static void pack_block(Matrix a, long depth, long rows, float *block, long apart) {
   const int step = strip_rows % lanes == 0 ? lanes : copied_rows;
   for (long d = 0; d < depth; d++) {
+    for (long i = 0; !works_ahead && i < rows; i += lanes) __builtin_prefetch(a.data + (d + rows_ahead) * a.column + i);
     for (long i = 0; i < rows; i += strip_rows) {
       const float *from = a.data + d * a.column + i;
       float *to = block + i / strip_rows * apart + d * strip_rows;
@@ -121,9 +123,24 @@ typedef struct {
   Packing panel, block;
 } Ahead;
 
+// m rows of the result and the columns of a whole panel, one tile below the other; `a` is a block where it was packed.
+static __attribute__((noinline)) void tiles_of_panel(long m, long depth, const float *a, long a_row, bool of_strip,
+                                                     const float *panel, float *c, long pitch, bool add, const float *start) {
+  const long next = of_strip ? strip_size(depth) : tile_rows * a_row;
+  for (; m >= tile_rows; m -= tile_rows, a += next, c += tile_rows * pitch) {
+    whole_tile(depth, a, a_row, of_strip, panel, c, pitch, add, start);
+  }
+  if (m > 0 && of_strip) tile_of_strip((int)m, depth, a, panel, c, pitch, add, start, 0);
+  else if (m > 0) tile_by_rows((int)m, depth, a, a_row, panel, c, pitch, add, start, 0);
+}
+
 // m rows and n columns of the result, those of some panels. A is read from its block where it was packed.
 static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *block, const float *panels, float *c, long pitch,
                             bool add, const float *bias, Prefetch *prefetch, Ahead *ahead) {
+  if (!works_ahead && n == panel_width) {
+    tiles_of_panel(m, depth, block ? block : a.data, a.row, block, panels, c, pitch, add, bias);
+    return;
+  }
   float edge[tile_rows * panel_width], padded[panel_width] = {};
   for (long i = 0; i < m; i += tile_rows) {
     const int rows = (int)least(tile_rows, m - i);
@@ -140,7 +157,7 @@ static void tiles_of_panels(long m, long n, long depth, Matrix a, const float *b
         start = padded;
       }
       const bool adds = whole && add;
-      if (rows == tile_rows && (ahead->panel.left > 0 || ahead->block.left > 0)) {
+      if (works_ahead && rows == tile_rows && (ahead->panel.left > 0 || ahead->block.left > 0)) {
         tile_and_pack(depth, these, a.row, block, panel, out, out_pitch, adds, start, &ahead->panel, &ahead->block);
       } else if (block) {
         tile_of_strip(rows, depth, these, panel, out, out_pitch, adds, start, prefetch);
@@ -168,12 +185,12 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
   long steps = (k + most - 1) / most;
   if (packs_a && k >= deep) steps = least(steps, k / deep);
   const long deepest = (k + steps - 1) / steps;
-  const bool few = (packs_a || deepest >= very_deep) && m * k <= small_a;
+  const bool few = ((packs_a && works_ahead) || deepest >= very_deep) && m * k <= small_a;
   const long fit = few ? small_b / deepest / panel_width * panel_width : columns_at_once;
   const long columns = least(round_up(n, panel_width), fit);
   // The next panel of a transposed B is fetched beside the first rows' tiles: few rows would not have time for all of it. (With
   // AVX2, whose tiles have fewer rows, they have, and more rows only crowd the caches.)
-  const bool fetches = tile_rows > 8 && !packs_a && b.column != 1 && deepest >= deep;
+  const bool fetches = works_ahead && !packs_a && b.column != 1 && deepest >= deep;
   const bool many = fetches || columns * deepest > small_b;
   const long rows = packs_a ? block_rows : many ? many_rows_at_once : rows_at_once;
   const long block_size = packs_a ? block_rows / strip_rows * strip_size(deepest) : 0;
@@ -195,9 +212,9 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
         const long next_j = last && !deeper ? j0 + nc : j0, next_kc = least(deepest, k - next_k);
         const long next_mc = next_j < n ? least(rows, m - next_i) : 0;
         const Matrix next_rows = {a.data + next_i * a.row + next_k * a.column, a.row, a.column};
-        Prefetch next_lines = prefetch_of(next_rows, packs_a ? 0 : next_mc, next_kc);
+        Prefetch next_lines = prefetch_of(next_rows, packs_a || !works_ahead ? 0 : next_mc, next_kc);
         // A whole block is packed, whatever stands beside its rows, but for its last column, behind which nothing may stand.
-        has_block = packs_a && kc >= deep && next_mc > 0 && a.column >= block_rows + copied_rows - strip_rows;
+        has_block = works_ahead && packs_a && kc >= deep && next_mc > 0 && a.column >= block_rows + copied_rows - strip_rows;
         if (has_block) ahead.block = (Packing){next_rows.data, a.column, next_block, strip_size(next_kc), next_kc - 1};
         // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
         // the result are written in longer pieces.
@@ -215,10 +232,11 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
               pack_panel(panel, kc, least(panel_width, width - q), these + q * kc);
             }
             while (ahead.panel.left > 0) pack_row(a_panel, &ahead.panel);
-            has_panel = kc >= deep && b.column == 1 && beyond >= panel_width;
+            has_panel = works_ahead && kc >= deep && b.column == 1 && beyond >= panel_width;
             if (has_panel) ahead.panel = (Packing){next.data, b.row, these + width * kc, 0, kc};
-            else if (kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
-          } else if (last && j == across && next_kc >= deep && next_kc <= kc && b.column == 1 && n - next_j >= panel_width) {
+            else if (works_ahead && kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
+          } else if (works_ahead && last && j == across && next_kc >= deep && next_kc <= kc && b.column == 1 &&
+                     n - next_j >= panel_width) {
             // The first one has been used for the last time: its place is free.
             has_panel = true;
             ahead.panel = (Packing){b.data + next_k * b.row + next_j, b.row, panels, 0, next_kc};

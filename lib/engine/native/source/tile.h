@@ -4,11 +4,17 @@
 
 enum {
   deep = 192,  // from here on it pays to prefetch
+  // Whether lines are fetched and rows packed while tiles compute. With AVX-512 that saves what either takes alone. With AVX2
+  // it takes longer: a tile there has more other instructions for each number that it multiplies.
+  works_ahead = tile_rows > 8,
+  columns_in_a_round = tile_rows == 6 ? 8 : 4,  // of A, in a tile's loop
+  rows_ahead = 8,                               // fetched where rows are packed between tiles
   // Rows of a transposed A are packed by blocks, in strips [depth][strip_rows] that the first cache holds beside a panel: of all
   // the block's rows with AVX-512, else of a tile's, copied by half a vector that reaches beyond.
   block_rows = tile_rows > 8 ? 48 : 72,
   strip_rows = tile_rows > 8 ? block_rows : tile_rows,
   copied_rows = (strip_rows + 7) / 8 * 8,
+  strip_reach = tile_rows > 8 ? 4 : tile_rows,  // rows of a strip that one pointer stands for
 };
 
 // Numbers from one strip to the next; the last row reaches beyond its own.
@@ -29,7 +35,7 @@ static Prefetch prefetch_of(Matrix x, long rows, long columns) {
 
 // Prefetches the next line, if there is one.
 INLINE void prefetch_line(Prefetch *prefetch) {
-  if (!prefetch || prefetch->left <= 0) return;
+  if (!works_ahead || !prefetch || prefetch->left <= 0) return;
   __builtin_prefetch(prefetch->from + 16 * prefetch->line);
   if (++prefetch->line < prefetch->lines) return;
   prefetch->line = 0;
@@ -75,34 +81,34 @@ INLINE void pack_row(const int what, Packing *packing) {
 // Keeps the compiler from computing a pointer in another way than the source does.
 #define AS_IT_IS(pointer) __asm__("" : "+r"(pointer))
 
-// sums[rows, panel_width] += a column of A · a row of the panel. A pointer stands for every fourth row of A: the rows between
-// are reached from it by an index, and the next columns by an offset, without an addition.
-INLINE void add_products(const int rows, const float *const *fourth, long row, long offset, const float *panel,
-                         floats (*sums)[panel_vectors]) {
+// sums[rows, panel_width] += a column of A · a row of the panel. A pointer stands for some rows of A, four or more: those
+// behind it are reached by an index, and the next columns by an offset, without an addition.
+INLINE void add_products(const int rows, const int reach, const float *const *pointers, long row, long offset,
+                         const float *panel, floats (*sums)[panel_vectors]) {
   floats row_of_b[panel_vectors];
 #pragma unroll
   for (int j = 0; j < panel_vectors; j++) row_of_b[j] = load(panel + j * lanes);
 #pragma unroll
   for (int i = 0; i < rows; i++) {
-    const floats x = splat(fourth[i / 4][i % 4 * row + offset]);
+    const floats x = splat(pointers[i / reach][i % reach * row + offset]);
 #pragma unroll
     for (int j = 0; j < panel_vectors; j++) sums[i][j] = multiply_add(x, row_of_b[j], sums[i][j]);
   }
 }
 
-INLINE void point(const int rows, const float **fourth, const float *a, long row) {
+INLINE void point(const int rows, const int reach, const float **pointers, const float *a, long row) {
 #pragma unroll
-  for (int i = 0; i < rows; i += 4) {
-    fourth[i / 4] = a + i * row;
-    AS_IT_IS(fourth[i / 4]);
+  for (int i = 0; i < rows; i += reach) {
+    pointers[i / reach] = a + i * row;
+    AS_IT_IS(pointers[i / reach]);
   }
 }
 
-INLINE void advance(const int rows, const float **fourth, long by) {
+INLINE void advance(const int rows, const int reach, const float **pointers, long by) {
 #pragma unroll
-  for (int i = 0; i < rows; i += 4) {
-    fourth[i / 4] += by;
-    if (tile_rows > 8) AS_IT_IS(fourth[i / 4]);  // there are no registers for a pointer to each of so many rows
+  for (int i = 0; i < rows; i += reach) {
+    pointers[i / reach] += by;
+    AS_IT_IS(pointers[i / reach]);
   }
 }
 
@@ -130,63 +136,71 @@ INLINE void end_tile(const int rows, floats (*sums)[panel_vectors], float *c, lo
   }
 }
 
-// c[rows, panel_width] = (add ? c : start) + a · panel, whose element (i, d) of a stands at a[i · row + d · column]. With every
-// fourth step a line is prefetched, or a row packed.
-INLINE void tile(const int rows, long depth, const float *a, long row, long column, const float *panel, float *c, long pitch,
-                 bool add, const float *start, Prefetch *prefetch, const int packs, Packing *packing) {
+// c[rows, panel_width] = (add ? c : start) + a · panel, whose element (i, d) of a stands at a[i · row + d · column]. In every
+// round a line is prefetched, or a row packed.
+INLINE void tile(const int rows, const int reach, long depth, const float *a, long row, long column, const float *panel,
+                 float *c, long pitch, bool add, const float *start, Prefetch *prefetch, const int packs, Packing *packing) {
   floats sums[tile_rows][panel_vectors];
   begin_tile(rows, sums, start);
-  const float *fourth[(tile_rows + 3) / 4];
-  point(rows, fourth, a, row);
+  const float *pointers[tile_rows];
+  point(rows, reach, pointers, a, row);
   if (depth >= deep) prefetch_tile(rows, c, pitch);
   Packing mine = {};
   if (packs != nothing) mine = *packing;
-  long d = 0;
-  for (; d + 4 <= depth; d += 4) {
+  const float *const end = panel + depth / columns_in_a_round * columns_in_a_round * panel_width;
+  while (panel != end) {
     if (packs != nothing) pack_row(packs, &mine);
     else prefetch_line(prefetch);
 #pragma unroll
-    for (int i = 0; i < 4; i++) add_products(rows, fourth, row, i * column, panel + i * panel_width, sums);
-    advance(rows, fourth, 4 * column);
-    panel += 4 * panel_width;
+    for (int i = 0; i < columns_in_a_round; i++) {
+      add_products(rows, reach, pointers, row, i * column, panel + i * panel_width, sums);
+    }
+    advance(rows, reach, pointers, columns_in_a_round * column);
+    panel += columns_in_a_round * panel_width;
+    AS_IT_IS(panel);
   }
   if (packs != nothing) *packing = mine;
-  for (; d < depth; d++, panel += panel_width) {
-    add_products(rows, fourth, row, 0, panel, sums);
-    advance(rows, fourth, column);
+  for (long left = depth % columns_in_a_round; left > 0; left--, panel += panel_width) {
+    add_products(rows, reach, pointers, row, 0, panel, sums);
+    advance(rows, reach, pointers, column);
   }
   end_tile(rows, sums, c, pitch, add);
 }
 
 // One copy of the loop for every number of rows, so that the sums stay in registers.
-#define TILE(N, ROW, COLUMN)                                                                                  \
-  case N:                                                                                                     \
-    if (N <= tile_rows) {                                                                                     \
-      tile(N <= tile_rows ? N : 1, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch, nothing, 0); \
-    }                                                                                                         \
+#define TILE(N, REACH, ROW, COLUMN)                                                                               \
+  case N:                                                                                                         \
+    if (N > tile_rows) break;                                                                                     \
+    tile(N > tile_rows ? 1 : N, REACH, depth, a, ROW, COLUMN, panel, c, pitch, add, start, prefetch, nothing, 0); \
     break
-#define TILES(ROW, COLUMN)                                                                     \
-  switch (rows) {                                                                              \
-    TILE(1, ROW, COLUMN); TILE(2, ROW, COLUMN); TILE(3, ROW, COLUMN); TILE(4, ROW, COLUMN);    \
-    TILE(5, ROW, COLUMN); TILE(6, ROW, COLUMN); TILE(7, ROW, COLUMN); TILE(8, ROW, COLUMN);    \
-    TILE(9, ROW, COLUMN); TILE(10, ROW, COLUMN); TILE(11, ROW, COLUMN); TILE(12, ROW, COLUMN); \
+#define TILES(...)                                                                              \
+  switch (rows) {                                                                               \
+    TILE(1, __VA_ARGS__); TILE(2, __VA_ARGS__); TILE(3, __VA_ARGS__); TILE(4, __VA_ARGS__);     \
+    TILE(5, __VA_ARGS__); TILE(6, __VA_ARGS__); TILE(7, __VA_ARGS__); TILE(8, __VA_ARGS__);     \
+    TILE(9, __VA_ARGS__); TILE(10, __VA_ARGS__); TILE(11, __VA_ARGS__); TILE(12, __VA_ARGS__);  \
   }
 
 static void tile_of_strip(int rows, long depth, const float *a, const float *panel, float *c, long pitch, bool add,
                           const float *start, Prefetch *prefetch) {
-  TILES(1, strip_rows)
+  TILES(strip_reach, 1, strip_rows)
 }
 
-// As tile, for tile_rows rows, of a strip or not, while a panel's rows are packed or, if none are left, a block's. Out of
-// line, since there the loops have all registers.
+// As tile, for tile_rows rows, of a strip or not. Out of line, since there the loops have all registers.
+static __attribute__((noinline)) void whole_tile(long depth, const float *a, long a_row, bool of_strip, const float *panel,
+                                                 float *c, long pitch, bool add, const float *start) {
+  if (of_strip) tile(tile_rows, strip_reach, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, nothing, 0);
+  else tile(tile_rows, 4, depth, a, a_row, 1, panel, c, pitch, add, start, 0, nothing, 0);
+}
+
+// As whole_tile, while a panel's rows are packed or, if none are left, a block's.
 static __attribute__((noinline)) void tile_and_pack(long depth, const float *a, long a_row, bool of_strip, const float *panel,
                                                     float *c, long pitch, bool add, const float *start,
                                                     Packing *panel_ahead, Packing *block_ahead) {
   if (!of_strip) {
-    tile(tile_rows, depth, a, a_row, 1, panel, c, pitch, add, start, 0, a_panel, panel_ahead);
+    tile(tile_rows, 4, depth, a, a_row, 1, panel, c, pitch, add, start, 0, a_panel, panel_ahead);
   } else if (panel_ahead->left > 0) {
-    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, a_panel, panel_ahead);
+    tile(tile_rows, strip_reach, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, a_panel, panel_ahead);
   } else {
-    tile(tile_rows, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, a_block, block_ahead);
+    tile(tile_rows, strip_reach, depth, a, 1, strip_rows, panel, c, pitch, add, start, 0, a_block, block_ahead);
   }
 }
