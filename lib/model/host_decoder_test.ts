@@ -251,6 +251,38 @@ for (const engineName of engines) {
   });
 }
 
+Deno.test("generate() on tensorflow takes several calls of the decoder, shorter ones for a large model", {
+  ignore: !engines.includes("tensorflow"),
+}, async () => {
+  const engine = await openWithThreads("tensorflow", 1);
+  for (
+    const { vocab_size, steps, count } of [
+      { vocab_size: 30, steps: 64, count: 100 },
+      { vocab_size: 260_000, steps: 16, count: 20 }, // 4.2 million parameters
+    ]
+  ) {
+    const policy = livelyPolicy({ vocab_size });
+    policy.tokenizer = { ...policy.tokenizer, eosTokenId: undefined };
+    const decoder = await openHostDecoder(policy, 1, 8);
+    assertEquals(decoder.steps, steps);
+    decoder.dispose();
+    const written = async (lengths: number[]) => {
+      const stream = randomStream("calls");
+      const tokens = tokensOf(3, 6);
+      for (const maxNewTokens of lengths) {
+        const options = { maxNewTokens, temperature: 1, stopStrings: [], random: () => stream };
+        tokens.push(...(await generate(policy, [tokens], options))[0]!.tokens);
+      }
+      return tokens;
+    };
+    const expected = await written(Array.from({ length: count }, () => 1));
+    assertEquals(expected.length, 6 + count);
+    assertEquals(await written([count]), expected);
+    tf.dispose(policy.weights);
+  }
+  engine.close();
+});
+
 Deno.test("NativeDecoder refuses what lies outside of its memory", {
   ignore: !engines.includes("tensorflow"),
 }, async () => {

@@ -24,6 +24,7 @@ export interface HostBlock {
 /** Reads one block of a policy. What is joined is joined here: an operation of the engine's takes longer. */
 export async function readBlock({ config, weights, adapter }: Policy, layer: number): Promise<HostBlock> {
   const prefix = `model.layers.${layer}.`;
+  const own = new Set(Object.values(weights));
   const values = (name: string) => valuesOf(weight(weights, `${prefix}${name}`));
   /** The projections one below the other, each times its factor. */
   const matrix = async (parts: Parts, biased: boolean, norm?: string): Promise<HostMatrix> => {
@@ -39,7 +40,6 @@ export async function readBlock({ config, weights, adapter }: Policy, layer: num
         ? joined(await Promise.all(parts.map(([name]) => values(`${name}_proj.bias`))), factors)
         : undefined,
     };
-    const own = new Set(Object.values(weights));
     tf.dispose(projections.filter((tensor) => !own.has(tensor)));
     return read;
   };

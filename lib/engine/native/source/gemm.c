@@ -202,6 +202,7 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
     const long nc = least(columns, n - j0);
     for (long k0 = 0; k0 < k; k0 += deepest) {
       const long kc = least(deepest, k - k0);
+      const bool packs_ahead = works_ahead && kc >= deep;
       for (long i0 = 0; i0 < m; i0 += rows) {
         const long mc = least(rows, m - i0);
         const Matrix these_rows = {a.data + i0 * a.row + k0 * a.column, a.row, a.column};
@@ -212,9 +213,9 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
         const long next_j = last && !deeper ? j0 + nc : j0, next_kc = least(deepest, k - next_k);
         const long next_mc = next_j < n ? least(rows, m - next_i) : 0;
         const Matrix next_rows = {a.data + next_i * a.row + next_k * a.column, a.row, a.column};
-        Prefetch next_lines = prefetch_of(next_rows, packs_a || !works_ahead ? 0 : next_mc, next_kc);
+        Prefetch next_lines = prefetch_of(next_rows, packs_a ? 0 : next_mc, next_kc);
         // A whole block is packed, whatever stands beside its rows, but for its last column, behind which nothing may stand.
-        has_block = works_ahead && packs_a && kc >= deep && next_mc > 0 && a.column >= block_rows + copied_rows - strip_rows;
+        has_block = packs_ahead && packs_a && next_mc > 0 && a.column >= block_rows + copied_rows - strip_rows;
         if (has_block) ahead.block = (Packing){next_rows.data, a.column, next_block, strip_size(next_kc), next_kc - 1};
         // The panels that a strip of A meets before the next one does: one deep one, or several that are not, so that rows of
         // the result are written in longer pieces.
@@ -232,10 +233,10 @@ void gemm_alone(long m, long n, long k, Matrix a, Matrix b, float *c, long pitch
               pack_panel(panel, kc, least(panel_width, width - q), these + q * kc);
             }
             while (ahead.panel.left > 0) pack_row(a_panel, &ahead.panel);
-            has_panel = works_ahead && kc >= deep && b.column == 1 && beyond >= panel_width;
+            has_panel = packs_ahead && b.column == 1 && beyond >= panel_width;
             if (has_panel) ahead.panel = (Packing){next.data, b.row, these + width * kc, 0, kc};
-            else if (works_ahead && kc >= deep) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
-          } else if (works_ahead && last && j == across && next_kc >= deep && next_kc <= kc && b.column == 1 &&
+            else if (packs_ahead) next_panel = prefetch_of(next, kc, least(panel_width, beyond));
+          } else if (packs_ahead && last && j == across && next_kc >= deep && next_kc <= kc && b.column == 1 &&
                      n - next_j >= panel_width) {
             // The first one has been used for the last time: its place is free.
             has_panel = true;
